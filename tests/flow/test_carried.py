@@ -295,11 +295,17 @@ def test_a_site_builds_again_from_a_bundle(bundle: Path, built: Checkout, tmp_pa
 
 def test_what_is_not_there_is_told(template: Checkout, built: Checkout, tmp_path: Path) -> None:
     own = copied(template, tmp_path)
-    for command in ("bundle", "verify"):
-        assert "has no SHA256SUMS" in own.run(command, code=23).stderr
-    for asked in (("list",), ("why", "x")):
-        assert "cannot be read" in own.run(*asked, code=23).stderr
+    for asked in (("bundle",), ("verify",), ("list",), ("why", "x")):
+        assert "has no SHA256SUMS" in own.run(*asked, code=23).stderr
     own.build()
+    manifest = own.root / "wheels/cpu/manifest.json"
+    whole = manifest.read_bytes()
+    # Another file in its place: what it says would be of other wheels.
+    manifest.unlink()
+    manifest.write_bytes(whole.replace(b'"version"', b'"Version"', 1))
+    for asked in (("list",), ("why", "x")):
+        assert "manifest.json in the wheelhouse" in own.run(*asked, code=12).stderr
+    manifest.write_bytes(whole)
     assert "carries no forkhouse.pyz" in own.run("bundle", code=23).stderr
     answer = json.loads(built.run("bundle", "--dry-run", "--json").stdout)
     assert answer["files"] == []

@@ -1,12 +1,16 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from forkhouse.core.errors import ClosureError
+from forkhouse.core.errors import ClosureError, HashMismatchError
 from forkhouse.wheelhouse.contents import parse_contents
+from forkhouse.wheelhouse.verifying import verify_file
+
+if TYPE_CHECKING:
+    from tests.wheelhouse.conftest import Draft
 
 
 def manifest(**instead: Any) -> str:
@@ -40,3 +44,24 @@ def test_a_file_that_is_no_wheel_beside_the_manifest_is_refused(file: str) -> No
 def test_a_size_that_is_none_is_refused(size: object) -> None:
     with pytest.raises(ClosureError, match="has no size"):
         parse_contents(manifest(size=size), "cpu")
+
+
+def test_one_file_is_held_against_the_checksums(draft: Draft) -> None:
+    draft.publish()
+    verify_file(draft.folder, "manifest.json")
+    path = draft.folder / "manifest.json"
+    whole = path.read_bytes()
+    path.write_bytes(whole.replace(b'"profile"', b'"Profile"'))
+    with pytest.raises(HashMismatchError, match=r"manifest\.json in the wheelhouse .* was changed"):
+        verify_file(draft.folder, "manifest.json")
+    path.unlink()
+    with pytest.raises(ClosureError, match=r"lists and is without manifest\.json"):
+        verify_file(draft.folder, "manifest.json")
+    path.symlink_to(draft.folder / "SHA256SUMS")
+    with pytest.raises(ClosureError, match=r"lists and is without manifest\.json"):
+        verify_file(draft.folder, "manifest.json")
+    with pytest.raises(ClosureError, match="does not list other"):
+        verify_file(draft.folder, "other")
+    (draft.folder / "SHA256SUMS").unlink()
+    with pytest.raises(ClosureError, match="is no wheelhouse"):
+        verify_file(draft.folder, "manifest.json")

@@ -31,6 +31,7 @@ from forkhouse.wheelhouse.generations import list_generations, roll_back, where_
 from forkhouse.wheelhouse.generations import prune as prune_generations
 from forkhouse.wheelhouse.install import install_onto, install_wheelhouse
 from forkhouse.wheelhouse.trust import SignedContents, Verified, check, envelope_of, in_folder
+from forkhouse.wheelhouse.verifying import verify_file
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -83,9 +84,13 @@ def wheelhouse_at(context: click.Context, profile: str, place: Path | None) -> P
 
 
 def _contents(place: Path) -> Contents:
-    """Return what the manifest says of a wheelhouse, in its folder or in a bundle."""
+    """Return what the manifest says of a wheelhouse, in its folder or in a bundle.
+
+    It has to be the manifest that was built; its wheels are looked at by `verify`.
+    """
     if place.is_file():
         return parse_contents(open_bundle(place).content(f"{WHEELHOUSE}/{MANIFEST}"), place.name)
+    verify_file(place, MANIFEST)
     return read_contents(place)
 
 

@@ -71,6 +71,28 @@ def verify(folder: Path) -> int:
     return len(expected)
 
 
+def verify_file(folder: Path, name: str) -> None:
+    """Check one file of a wheelhouse against its SHA256SUMS.
+
+    Raises ClosureError where there is none that lists it or it is missing, HashMismatchError when
+    it was changed.
+    """
+    expected = listed(folder).get(name)
+    path = folder / name
+    if expected is None or path.is_symlink() or not path.is_file():
+        where = "does not list" if expected is None else "lists and is without"
+        message = (
+            f"The wheelhouse {folder.name} {where} {name}. Copy it again from where it was built."
+        )
+        raise ClosureError(message)
+    if sha256_file(path) != expected:
+        message = (
+            f"{name} in the wheelhouse {folder.name} was changed or damaged. Copy it again from "
+            "where it was built."
+        )
+        raise HashMismatchError(message)
+
+
 def _some(names: Sequence[str], between: str) -> str:
     """Return the first of what there is to say, each on one line, and how many more there are."""
     more = [f"and {len(names) - SHOWN} more"] if len(names) > SHOWN else []
