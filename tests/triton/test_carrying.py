@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from forkhouse.core.environments import install_wheels, make_environment
 from forkhouse.triton import KernelError
-from forkhouse.triton.carrying import pack
+from forkhouse.triton.carrying import licence_texts, pack
 from forkhouse.triton.running import TritonRun
 from forkhouse.wheelhouse.optional import read_kernels
 from tests.compiled import needs_gcc
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from forkhouse.triton.figures import KernelFigures
 
 pytestmark = needs_gcc
+LICENCES = {"LICENSE": "Do what you like.\n"}
 
 
 @pytest.fixture
@@ -61,7 +63,7 @@ def test_a_wheel_has_what_triton_reads_and_no_folder_of_this_machine(
     cached: Callable[[str], tuple[TritonRun, Path]], tmp_path: Path
 ) -> None:
     run, cache = cached("cache")
-    wheel = pack(run, target="gfx90a", cache=cache, folder=tmp_path)
+    wheel = pack(run, target="gfx90a", cache=cache, folder=tmp_path, licences=LICENCES)
     assert wheel.name == f"vllm_triton_cache_gfx90a-0.31.0-py3-none-linux_{platform.machine()}.whl"
     with zipfile.ZipFile(wheel) as archive:
         names = set(archive.namelist())
@@ -80,6 +82,10 @@ def test_a_wheel_has_what_triton_reads_and_no_folder_of_this_machine(
         "vllm-triton-cache-gfx90a",
         "triton==3.9.0",
     )
+    assert metadata.get_all("License-File") == ["LICENSE"]
+    with zipfile.ZipFile(wheel) as archive:
+        text = archive.read("vllm_triton_cache_gfx90a-0.31.0.dist-info/licenses/LICENSE")
+    assert text.decode() == LICENCES["LICENSE"]
     assert manifest["kernels"] == {"ABC": "kernel_unified_attention"}
     assert manifest["triton-key"] == "0" * 64
     kernels = read_kernels(wheel)
@@ -95,7 +101,9 @@ def test_the_same_kernels_in_another_folder_make_the_same_wheel(
         run, cache = cached(name)
         out = tmp_path / f"out-{name}"
         out.mkdir()
-        wheels.append(pack(run, target="gfx90a", cache=cache, folder=out).read_bytes())
+        wheels.append(
+            pack(run, target="gfx90a", cache=cache, folder=out, licences=LICENCES).read_bytes()
+        )
     assert wheels[0] == wheels[1]
 
 
@@ -105,4 +113,22 @@ def test_a_kernel_that_is_not_in_the_cache_is_said(
     run, cache = cached("cache")
     (cache / "ABC" / "attend.hsaco").unlink()
     with pytest.raises(KernelError, match=r"kernel_unified_attention \(ABC\) cannot be packed"):
-        pack(run, target="gfx90a", cache=cache, folder=tmp_path)
+        pack(run, target="gfx90a", cache=cache, folder=tmp_path, licences=LICENCES)
+
+
+def test_the_licence_is_that_of_the_vllm_whose_kernels_they_are(
+    make_wheel: Callable[..., Path], tmp_path: Path
+) -> None:
+    python = make_environment(tmp_path / "stack")
+    with pytest.raises(KernelError, match="comes without the text of its licence"):
+        licence_texts(python)
+    info = "vllm-0.31.0.dist-info"
+    for version, place in (
+        ("0.31.0", f"{info}/licenses/more/LICENSE"),
+        ("0.31.0", f"{info}/more/LICENSE"),
+    ):
+        wheel = make_wheel(
+            "vllm", version, {place: b"Theirs."}, metadata=("License-File: more/LICENSE",)
+        )
+        install_wheels(python, "--no-deps", "--force-reinstall", str(wheel), wheels=[wheel.name])
+        assert licence_texts(python) == {"LICENSE": "Theirs."}

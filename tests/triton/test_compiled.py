@@ -17,7 +17,7 @@ from forkhouse.core.workspace import find_workspace
 from forkhouse.documents.lockfile import Lock
 from forkhouse.documents.reading import load
 from forkhouse.serving.kernelcache import package_of
-from forkhouse.triton.carrying import pack
+from forkhouse.triton.carrying import licence_texts, pack
 from forkhouse.triton.cases import read_cases
 from forkhouse.triton.figures import SIXTEEN_BITS
 from forkhouse.triton.running import PROGRAM, run_cases
@@ -157,7 +157,10 @@ def test_another_process_in_another_folder_compiles_nothing(
 def test_a_wheel_of_compiled_kernels_leaves_nothing_to_compile(
     compiled: Compiled, tmp_path: Path
 ) -> None:
-    wheel = pack(compiled.run, target="gfx90a", cache=compiled.folder / "cache", folder=tmp_path)
+    cache = compiled.folder / "cache"
+    texts = licence_texts(compiled.python)
+    assert list(texts) == ["LICENSE"]
+    wheel = pack(compiled.run, target="gfx90a", cache=cache, folder=tmp_path, licences=texts)
     with zipfile.ZipFile(wheel) as archive:
         archive.extractall(tmp_path / "site")
     package = tmp_path / "site" / package_of("gfx90a")
@@ -190,7 +193,8 @@ def test_a_wheel_of_another_compiler_says_that_it_is_of_no_use(
 ) -> None:
     for key, said in (("0" * 64, True), (compiled.run.triton_key, False)):
         run = replace(compiled.run, triton_key=key)
-        wheel = pack(run, target="gfx90a", cache=compiled.folder / "cache", folder=tmp_path)
+        cache = compiled.folder / "cache"
+        wheel = pack(run, target="gfx90a", cache=cache, folder=tmp_path, licences={"LICENSE": "L"})
         with zipfile.ZipFile(wheel) as archive:
             archive.extractall(tmp_path / key)
         result = subprocess.run(

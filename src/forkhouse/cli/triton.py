@@ -77,7 +77,7 @@ def triton(
     against limits, and compared with the record beside the lock.
     """
     from forkhouse.flow.freshness import packed_kernels  # start-up time
-    from forkhouse.triton.carrying import pack  # start-up time
+    from forkhouse.triton.carrying import licence_texts, pack  # start-up time
     from forkhouse.triton.cases import chosen, read_cases  # start-up time
     from forkhouse.triton.policy import idle, judge, read_policy  # start-up time
     from forkhouse.triton.record import FILE, compare, merged, parse, recorded  # start-up time
@@ -120,8 +120,9 @@ def triton(
             continue
         with storage_errors("Writing compiled kernels"):
             wanted_at.mkdir(parents=True, exist_ok=True)
+        licences = licence_texts(python.absolute())
         for target, run in zip(targets, runs, strict=True):
-            wheel = pack(run, target=target, cache=cache, folder=wanted_at)
+            wheel = pack(run, target=target, cache=cache, folder=wanted_at, licences=licences)
             say(f"{wheel.name}: {wheel.stat().st_size / 1e6:.1f} MB", err=as_json)
 
 

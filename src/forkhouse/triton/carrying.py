@@ -4,28 +4,56 @@ from __future__ import annotations
 
 import json
 import platform
-from pathlib import Path
+from importlib.metadata import distributions
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
 from packaging.version import Version
 
 from forkhouse.binaries.stripping import stripped
 from forkhouse.builders.wheelfile import Member, write_wheel
+from forkhouse.core.environments import site_packages
 from forkhouse.core.errors import AuditError
 from forkhouse.serving.kernelcache import MANIFEST, package_of
 from forkhouse.triton import KernelError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
     from forkhouse.triton.running import TritonRun
 
 _MANAGER = Path(__file__).parent / "inside" / "carried.py"
 
 
-def pack(run: TritonRun, *, target: str, cache: Path, folder: Path) -> Path:
+def licence_texts(python: Path) -> dict[str, str]:
+    """Return the texts of the licence of an environment's vLLM by their names.
+
+    Its kernels are what is packed. Raises KernelError where it has none, InstallError where its
+    interpreter does not answer.
+    """
+    for each in distributions(name="vllm", path=site_packages(python)):
+        texts = {
+            PurePosixPath(name).name: text
+            for name in each.metadata.get_all("License-File") or ()
+            if (text := each.read_text(f"licenses/{name}") or each.read_text(name)) is not None
+        }
+        if texts:
+            return texts
+    message = (
+        f"The vLLM of {python} comes without the text of its licence, which a wheel of its kernels "
+        "has to have. Give the Python of a stack that was installed from a wheelhouse."
+    )
+    raise KernelError(message)
+
+
+def pack(
+    run: TritonRun, *, target: str, cache: Path, folder: Path, licences: Mapping[str, str]
+) -> Path:
     """Write the wheel of a run's kernels into `folder`, and return its path.
 
-    Its bytes follow from the kernels alone: debug information, which names folders of the machine
-    that compiled, is left out. Raises KernelError when a kernel of the run is not in the cache.
+    `licences` are the texts of their licence. The bytes follow from the kernels: debug information,
+    which names folders of the machine that compiled, is left out. Raises KernelError when a kernel
+    of the run is not in the cache.
     """
     package = package_of(target)
     version = Version(run.vllm).public
@@ -39,7 +67,11 @@ def pack(run: TritonRun, *, target: str, cache: Path, folder: Path) -> Path:
     for key in sorted(kernels):
         members.extend(_kernel(package, cache / key, kernels[key]))
     info = f"{package}-{version}.dist-info"
-    members.append(_member(f"{info}/METADATA", _metadata(run, target, package, version)))
+    said = _metadata(run, target, package, version, sorted(licences))
+    members.append(_member(f"{info}/METADATA", said))
+    members.extend(
+        _member(f"{info}/licenses/{name}", text.encode()) for name, text in sorted(licences.items())
+    )
     members.append(
         _member(
             f"{info}/WHEEL",
@@ -89,13 +121,16 @@ def _manifest(run: TritonRun, target: str, kernels: dict[str, str]) -> bytes:
     return (json.dumps(said, indent=1) + "\n").encode()
 
 
-def _metadata(run: TritonRun, target: str, package: str, version: str) -> bytes:
+def _metadata(
+    run: TritonRun, target: str, package: str, version: str, licences: Iterable[str]
+) -> bytes:
     lines = (
-        "Metadata-Version: 2.1",
+        "Metadata-Version: 2.4",
         f"Name: {package.replace('_', '-')}",
         f"Version: {version}",
         f"Summary: vLLM's Triton kernels, compiled for {target}",
-        "License: Apache-2.0",
+        "License-Expression: Apache-2.0",
+        *(f"License-File: {name}" for name in licences),
         f"Requires-Dist: triton=={Version(run.triton).public}",
     )
     return ("\n".join(lines) + "\n").encode()
