@@ -38,9 +38,10 @@ def test_a_source_of_each_extension_library_compiles_for_every_target(
 
 def test_the_libraries_without_kernels_link_against_hip_alone(build: Callable[..., Path]) -> None:
     folder = build(*WITHOUT_KERNELS)
-    needed = {
-        name: Elf((folder / f"{name}.abi3.so").read_bytes()).tags("NEEDED")
-        for name in WITHOUT_KERNELS
-    }
+    libraries = {name: Elf((folder / f"{name}.abi3.so").read_bytes()) for name in WITHOUT_KERNELS}
+    needed = {name: library.tags("NEEDED") for name, library in libraries.items()}
     assert any(library.startswith("libamdhip64.so.") for library in needed["cumem_allocator"])
     assert not [library for names in needed.values() for library in names if "cuda" in library]
+    # A run path would leave room in the library that is as long as the build's folder.
+    for name, library in libraries.items():
+        assert (library.tags("RPATH"), library.tags("RUNPATH")) == ([], []), name
