@@ -62,12 +62,7 @@ def verify(folder: Path) -> int:
                 changed.append(name)
             task.advance(1)
     if changed:
-        verb = "was" if len(changed) == 1 else "were"
-        message = (
-            f"{_some(changed, ', ')} in the wheelhouse {folder.name} {verb} changed or damaged. "
-            "Copy it again from where it was built."
-        )
-        raise HashMismatchError(message)
+        raise _changed(folder, changed)
     return len(expected)
 
 
@@ -86,11 +81,15 @@ def verify_file(folder: Path, name: str) -> None:
         )
         raise ClosureError(message)
     if sha256_file(path) != expected:
-        message = (
-            f"{name} in the wheelhouse {folder.name} was changed or damaged. Copy it again from "
-            "where it was built."
-        )
-        raise HashMismatchError(message)
+        raise _changed(folder, [name])
+
+
+def _changed(folder: Path, names: Sequence[str]) -> HashMismatchError:
+    verb = "was" if len(names) == 1 else "were"
+    return HashMismatchError(
+        f"{_some(names, ', ')} in the wheelhouse {folder.name} {verb} changed or damaged. Copy it "
+        "again from where it was built."
+    )
 
 
 def _some(names: Sequence[str], between: str) -> str:

@@ -96,17 +96,17 @@ def _stray_words(root: SgNode) -> int:
 
 def _stray_ends(root: SgNode) -> int:
     """Count what ends a branch of a `case` where none is open, which the grammar takes for `;`."""
-    count = 0
     # A rule cannot name these kinds, and a quoted text may be the same.
-    for end in search(root, {"regex": r"^(?:;;&?|;&)$"}):
-        if end.kind() != end.text():
-            continue
-        around = end.parent()
-        if around is None or around.kind() == "ERROR":
-            continue  # counted as such
-        last = around.kind() == "case_item" and end.next() is None
-        count += not last
-    return count
+    ends = [
+        (end, around.kind())
+        for end in search(root, {"regex": r"^(?:;;&?|;&)$"})
+        if end.kind() == end.text() and (around := end.parent()) is not None
+    ]
+    # What is in an error is counted as such.
+    return sum(
+        around != "ERROR" and not (around == "case_item" and end.next() is None)
+        for end, around in ends
+    )
 
 
 def _python_refuses(text: str) -> bool:
