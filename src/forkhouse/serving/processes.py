@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Self
 import psutil
 
 from forkhouse.core.errors import ServingError
-from forkhouse.core.processes import kill, members, runs
+from forkhouse.core.processes import end, members, runs
 from forkhouse.core.wording import quoted
 from forkhouse.serving.patience import patient
 
@@ -243,10 +243,7 @@ class Server:
 
         Raises ServingError when they do not end.
         """
-        left = self._wait(time.monotonic())
-        kill(left)
-        remains = self._wait(time.monotonic() + KILL_SECONDS)
-        if remains:
+        if remains := end(self._left, KILL_SECONDS):
             how = f"still runs after SIGKILL: {', '.join(str(process.pid) for process in remains)}"
             raise self.error(how)
 
@@ -255,13 +252,16 @@ class Server:
 
         Descendants count. Returns early, with an empty list, once all have ended.
         """
-        while True:
-            left = list(self.descendants())
-            if self.process.poll() is None:
-                left.append(psutil.Process(self.process.pid))
-            if not left or time.monotonic() >= deadline:
-                return left
+        while (left := self._left()) and time.monotonic() < deadline:
             time.sleep(POLL_SECONDS)
+        return left
+
+    def _left(self) -> list[psutil.Process]:
+        """Return the processes of the server that run now, its own included."""
+        left = list(self.descendants())
+        if self.process.poll() is None:
+            left.append(psutil.Process(self.process.pid))
+        return left
 
 
 def stop_all(servers: Iterable[Server], wait: float = STOP_SECONDS) -> None:

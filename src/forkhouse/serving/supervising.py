@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import os
 import shutil
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import psutil
 
 from forkhouse.core.errors import ServingError, UsageError
-from forkhouse.core.processes import kill, members, runs
+from forkhouse.core.processes import end, members
 from forkhouse.core.progress import report
 from forkhouse.core.storage import locked, storage_errors, write_atomic
 from forkhouse.serving.arranging import processes
@@ -207,20 +208,15 @@ def end_leftovers(state: Path) -> None:
     except (OSError, ValueError, KeyError, TypeError):
         noted = []
     for pid, started, name in noted:
-        left = _left(pid, started)
-        if left:
+        find = functools.partial(_left, pid, started)
+        if find():
             report().line(name, f"process {pid} of a supervisor that was killed is ended")
-        deadline = time.monotonic() + LEFTOVER_SECONDS
-        while left:
-            kill(left)
-            left = [process for process in left if runs(process)]
-            if left and time.monotonic() > deadline:
-                message = (
-                    f"Process {left[0].pid} of an earlier run does not end, though it was killed. "
-                    "Wait for it, or restart the machine, and run the same command again."
-                )
-                raise ServingError(message)
-            time.sleep(0.05)
+        if left := end(find, LEFTOVER_SECONDS):
+            message = (
+                f"Process {left[0].pid} of an earlier run does not end, though it was killed. "
+                "Wait for it, or restart the machine, and run the same command again."
+            )
+            raise ServingError(message)
     (state / NOTE).unlink(missing_ok=True)
 
 
