@@ -28,6 +28,9 @@ nox.options.default_venv_backend = "virtualenv"
 nox.options.reuse_venv = "yes"
 nox.options.sessions = ["tests", "lint", "types"]
 
+# Tests start hundreds of processes: without bytecode each would compile the modules that it loads.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+
 PROJECT = nox.project.load_toml("pyproject.toml")
 ENDING: dict[str, Any] = {"interrupt_timeout": 120, "terminate_timeout": 120}
 """Seconds for a program that was interrupted to end the servers that it started.

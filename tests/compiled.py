@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import shutil
 import struct
 import subprocess
+import tempfile
 import zlib
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import msgpack
@@ -15,7 +18,6 @@ from backports import zstd
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
-    from pathlib import Path
 
 
 needs_gcc = pytest.mark.skipif(shutil.which("gcc") is None, reason="gcc is not on this machine")
@@ -34,23 +36,36 @@ def compiled(folder: Path, code: str, *options: str, name: str = "ext.so") -> by
     return (folder / name).read_bytes()
 
 
+@functools.cache
+def once(code: str, *options: str, needed: str | None = None, data: bytes = b"") -> bytes:
+    """Compile C to a shared library, once for all tests of this process that want the same.
+
+    It is linked with `needed`, an empty library made for it, and can include the file data.bin.
+    """
+    with tempfile.TemporaryDirectory() as made:
+        folder = Path(made)
+        (folder / "data.bin").write_bytes(data)
+        linked: list[str] = []
+        if needed:
+            (folder / needed).write_bytes(once("", f"-Wl,-soname,{needed}"))
+            linked = ["-Wl,--no-as-needed", "-L.", f"-l:{needed}"]
+        return compiled(folder, code, *linked, *options)
+
+
 @pytest.fixture
-def library(tmp_path: Path) -> Callable[..., bytes]:
+def library() -> Callable[..., bytes]:
     """Compile a shared library that needs another one (made for it, empty) and is linked with the given options."""
 
     def make(
         needed: str | None = None, *options: str, code: str = "int code(void) { return 1; }\n"
     ) -> bytes:
-        if needed:
-            compiled(tmp_path, "", f"-Wl,-soname,{needed}", name=needed)
-        linked = ["-Wl,--no-as-needed", "-L.", f"-l:{needed}"] if needed else []
-        return compiled(tmp_path, code, *linked, *options)
+        return once(code, *options, needed=needed)
 
     return make
 
 
 @pytest.fixture
-def code_object(tmp_path: Path) -> Callable[..., bytes]:
+def code_object() -> Callable[..., bytes]:
     """Make what looks like an AMD GPU's code object.
 
     Kernel descriptors, metadata that names its target, the right machine.
@@ -79,9 +94,7 @@ def code_object(tmp_path: Path) -> Callable[..., bytes]:
             lines.append(
                 f"""__asm__({c_text(f'.pushsection .note,"a",@note; .balign 4; {note}; .popsection')});"""
             )
-        made = bytearray(
-            compiled(tmp_path, "\n".join([*lines, ""]), "-nostdlib", name="code.object")
-        )
+        made = bytearray(once("\n".join([*lines, ""]), "-nostdlib"))
         made[0x12:0x14] = struct.pack("<H", EM_AMDGPU)
         return bytes(made)
 
@@ -129,13 +142,12 @@ def paged(*parts: bytes) -> bytes:
 
 
 @pytest.fixture
-def hip_library(tmp_path: Path) -> Callable[..., bytes]:
+def hip_library() -> Callable[..., bytes]:
     """Compile a host library that carries a section of GPU code, registers so many bundles, and needs the HIP runtime."""
 
     def make(section: bytes | None, *, registered: int = 1, needs_runtime: bool = True) -> bytes:
-        (tmp_path / "fat.bin").write_bytes(section or b"")
         held = (
-            f'.pushsection .hip_fatbin,"a"; .balign {PAGE}; .incbin "fat.bin"; .popsection;'
+            f'.pushsection .hip_fatbin,"a"; .balign {PAGE}; .incbin "data.bin"; .popsection;'
             if section is not None
             else ""
         )
@@ -145,12 +157,7 @@ def hip_library(tmp_path: Path) -> Callable[..., bytes]:
             else ""
         )
         code = f"__asm__({c_text(held + wrappers)});\nint code(void) {{ return 1; }}\n"
-        compiled(tmp_path, "", "-Wl,-soname,libamdhip64.so.7", name="libamdhip64.so.7")
-        return compiled(
-            tmp_path,
-            code,
-            *(["-Wl,--no-as-needed", "-L.", "-l:libamdhip64.so.7"] if needs_runtime else []),
-            name="hip.so",
-        )
+        needed = "libamdhip64.so.7" if needs_runtime else None
+        return once(code, needed=needed, data=section or b"")
 
     return make

@@ -21,7 +21,9 @@ from forkhouse.core.workspace import find_workspace
 from forkhouse.flow.plant import open_plant
 from forkhouse.sources.acquire import Access
 from forkhouse.sources.index import Registry
+from forkhouse.sources.settings import IndexSettings, index_settings
 from forkhouse.sources.store import ObjectStore
+from tests.somebody import SETTINGS
 from tests.wheels import write_wheel
 
 if TYPE_CHECKING:
@@ -32,19 +34,30 @@ if TYPE_CHECKING:
 # The options are a plug-in, as pytest wants them in the outermost folder of tests.
 pytest_plugins = ["tests.compiled", "tests.integration.options", "tests.vllm_objects"]
 WHOLE = (
-    *("bench", "conformance", "flow", "image", "recipes", "selftest", "wheelhouse"),
+    *("bench/", "conformance/", "flow/", "image/", "recipes/", "selftest/", "wheelhouse/"),
+    *("audit/test_installers.py", "builders/test_environment.py"),
     *("serving/test_supervising.py", "sources/test_recovery.py"),
 )
 """Where tests run whole commands: builds in small checkouts, installations, supervisors, trials."""
+APART = {"whole": WHOLE, "integration": ("integration/",), "hip": ("hip/",)}
+"""The places of which all tests have a mark."""
 STAMP = "2024-05-06T07:08:09+00:00"
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Leave the places alone whose tests are not asked for: to read them takes seconds."""
+    place = collection_path.relative_to(Path(__file__).parent).as_posix()
+    place += "/" if collection_path.is_dir() else ""
+    marks: str = config.option.markexpr
+    unwanted = any(f"not {mark}" in marks and place in places for mark, places in APART.items())
+    return True if unwanted else None
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark the tests that run whole commands: where they are says so, or that they build."""
-    places = [Path(__file__).parent / place for place in WHOLE]
     for item in items:
         builds = "template" in getattr(item, "fixturenames", ())
-        if builds or any(item.path.is_relative_to(place) for place in places):
+        if builds or item.nodeid.removeprefix("tests/").startswith(WHOLE):
             item.add_marker("whole")
 
 
@@ -74,8 +87,7 @@ def git() -> Callable[..., str]:
     """Run git in a folder as somebody whose settings do not matter, and return its output."""
     environment = {
         "PATH": os.environ["PATH"],
-        "GIT_CONFIG_GLOBAL": "/dev/null",
-        "GIT_CONFIG_NOSYSTEM": "1",
+        **SETTINGS,
         "GIT_AUTHOR_NAME": "Tester",
         "GIT_AUTHOR_EMAIL": "tester@localhost",
         "GIT_AUTHOR_DATE": STAMP,
@@ -221,9 +233,23 @@ def publish(index: Path) -> Callable[..., str]:
     return put
 
 
+def pips_settings() -> IndexSettings:
+    """Ask pip for its settings, except where all that is set is an index.
+
+    To ask takes a quarter of a second. Whether both say the same is tested.
+    """
+    said = {name: value for name, value in os.environ.items() if name.startswith("PIP_")}
+    index = said.get("PIP_INDEX_URL", "")
+    if said != {"PIP_CONFIG_FILE": os.devnull, "PIP_INDEX_URL": index} or "@" in index:
+        return index_settings()
+    return IndexSettings(
+        indexes=(index,), find_links=(), trusted_hosts=(), certificates=None, timeout=60
+    )
+
+
 @pytest.fixture
 def registry(tmp_path: Path) -> Registry:
-    return Registry(tmp_path / "cache", offline=False)
+    return Registry(tmp_path / "cache", offline=False, settings=pips_settings)
 
 
 @pytest.fixture

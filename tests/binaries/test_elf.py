@@ -81,6 +81,7 @@ def test_tags_and_versions_are_those_of_readelf(
         "-Wl,-rpath,$ORIGIN:/opt",
         code='#include <stdio.h>\nint code(void) { return puts("a"); }\n',
     )
+    (tmp_path / "ext.so").write_bytes(content)
     elf, said = Elf(content), readelf(tmp_path / "ext.so", "--dynamic", "--version-info")
     assert elf.tags("NEEDED") == ("libfirst.so.1", "libc.so.6")
     assert all(f"Shared library: [{name}]" in said for name in elf.tags("NEEDED"))

@@ -26,6 +26,7 @@ from forkhouse.patches.rendered import rendered
 from forkhouse.patches.series import read_patch
 from forkhouse.patches.textual import apply_exactly, is_there, read_diff
 from forkhouse.sources.store import ObjectStore, TreeFile
+from tests.somebody import SETTINGS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -70,7 +71,6 @@ LINES = [
         b"---",
     ),
 ]
-SETTINGS = {"GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_NOSYSTEM": "1"}
 PERSON = {
     f"GIT_{who}_{what}": value
     for who in ("AUTHOR", "COMMITTER")
@@ -84,6 +84,8 @@ class Git:
     def __init__(self, folder: Path) -> None:
         self.store = ObjectStore(folder / "store")
         self.folder = folder
+        self.indexes: dict[str, bytes] = {}
+        """What git's index holds of a tree: to read the tree again takes as long as a patch."""
 
     def run(self, *arguments: str, data: bytes = b"") -> subprocess.CompletedProcess[bytes]:
         environment = {
@@ -117,7 +119,11 @@ class Git:
 
     def applied(self, tree: str, patch: bytes, *options: str) -> str:
         """Return the tree that git makes, nothing when it refuses."""
-        self.run("read-tree", tree)
+        index = self.folder / "index"
+        if tree not in self.indexes:
+            assert not self.run("read-tree", tree).returncode
+            self.indexes[tree] = index.read_bytes()
+        index.write_bytes(self.indexes[tree])
         return (
             ""
             if self.run("apply", "--cached", *options, "-", data=patch).returncode

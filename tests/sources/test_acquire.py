@@ -38,6 +38,7 @@ from forkhouse.sources.acquire import (
 )
 from forkhouse.sources.index import Registry
 from forkhouse.sources.store import ObjectStore
+from tests.conftest import pips_settings
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -64,7 +65,7 @@ class Site:
     ) -> SourceTree:
         pinned = Upstream(version="1.0", licence="MIT", why="An example.", sources=sources)
         access = Access(policy=policy, mirror=mirror, offline=offline, cache=self.folder / "cache")
-        registry = Registry(self.folder / "cache", offline=offline)
+        registry = Registry(self.folder / "cache", offline=offline, settings=pips_settings)
         return acquire(
             "demo",
             pinned,

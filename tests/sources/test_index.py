@@ -13,6 +13,7 @@ from forkhouse.core.errors import HashMismatchError, StorageError, UnreachableEr
 from forkhouse.sources import transport
 from forkhouse.sources.index import Registry
 from forkhouse.sources.settings import index_settings, parse_pip_config
+from tests.conftest import pips_settings
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -270,6 +271,11 @@ def test_settings_come_from_pips_files_and_variables(
     assert settings.find_links == ("/wheels",)
     assert settings.trusted_hosts == ("one.invalid",)
     assert settings.timeout == 7
+
+
+@pytest.mark.usefixtures("index")
+def test_pip_says_what_other_tests_take_it_to_say() -> None:
+    assert pips_settings() == index_settings()
 
 
 def test_a_killed_download_leaves_nothing_that_counts(

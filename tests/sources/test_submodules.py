@@ -25,6 +25,7 @@ from forkhouse.sources.index import Registry
 from forkhouse.sources.lfs import is_pointer, pointers
 from forkhouse.sources.store import ObjectStore
 from forkhouse.sources.submodules import missing, resolved
+from tests.conftest import pips_settings
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -105,7 +106,7 @@ class Site:
     ) -> SourceTree:
         pinned = Upstream(version="1.0", licence="MIT", why="An example.", sources=(source,))
         access = Access(policy="auto", mirror=mirror, offline=offline, cache=self.folder / "cache")
-        registry = Registry(self.folder / "cache", offline=offline)
+        registry = Registry(self.folder / "cache", offline=offline, settings=pips_settings)
         journal = Journal(self.folder / "journal")
         with showing():
             return acquire(

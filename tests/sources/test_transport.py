@@ -82,7 +82,7 @@ def serving(site: Site, context: ssl.SSLContext | None = None) -> Iterator[Site]
         def handle_error(self, *_: object) -> None:
             """Say nothing: a client may go at any time."""
 
-    with Server(("0.0.0.0", 0), Handler) as server:  # two addresses of the loopback are two hosts
+    with Server(("127.0.0.1", 0), Handler) as server:
         if context:
             server.socket = context.wrap_socket(server.socket, server_side=True)
         site.port = server.server_port
@@ -163,8 +163,9 @@ def test_credentials_stay_with_their_host(
 
     def answer(handler: http.server.BaseHTTPRequestHandler) -> None:
         if handler.path.startswith("/files/") and handler.headers["Host"].startswith("127.0.0.1:"):
+            # Another name of this machine is another host.
             send(
-                handler, 302, Location=f"http://eve:canary-two@127.0.0.2:{site.port}{handler.path}"
+                handler, 302, Location=f"http://eve:canary-two@localhost:{site.port}{handler.path}"
             )
         else:
             honest(handler)
@@ -174,7 +175,7 @@ def test_credentials_stay_with_their_host(
     assert [(host.partition(":")[0], bool(credentials)) for host, _, credentials in site.asked] == [
         ("127.0.0.1", True),
         ("127.0.0.1", True),
-        ("127.0.0.2", False),
+        ("localhost", False),
     ]
 
 

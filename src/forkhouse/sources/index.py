@@ -20,7 +20,7 @@ from forkhouse.core.storage import storage_errors, sync_folder
 from forkhouse.sources.settings import IndexSettings, index_settings
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from unearth.link import Link
 
@@ -37,12 +37,18 @@ class Registry:
     """Files of package indexes, cached by sha256. One value serves many threads."""
 
     def __init__(
-        self, cache: Path, *, offline: bool, index: str | None = None, shared: Path | None = None
+        self,
+        cache: Path,
+        *,
+        offline: bool,
+        index: str | None = None,
+        shared: Path | None = None,
+        settings: Callable[[], IndexSettings] = index_settings,
     ) -> None:
         """Keep files below `cache`; with `offline`, use only what is there.
 
         `index` is asked in place of pip's indexes. `shared` is a read-only cache, whose files are
-        not fetched again.
+        not fetched again. `settings` is called at the first request: how indexes are reached.
         """
         self._cache = cache
         self._folder = cache / "files"
@@ -50,13 +56,20 @@ class Registry:
         self._shared = shared
         self._offline = offline
         self._index = index
+        self._asked = settings
 
     def at(self, index: str) -> Registry:
         """Return a registry with the same cache that asks only one index.
 
         `index` is its address by PEP 503 or 691.
         """
-        return Registry(self._cache, offline=self._offline, index=index, shared=self._shared)
+        return Registry(
+            self._cache,
+            offline=self._offline,
+            index=index,
+            shared=self._shared,
+            settings=self._asked,
+        )
 
     def cached(self, file: str, sha256: str) -> Path | None:
         """Return the cached file when its content still has this hash."""
@@ -171,7 +184,7 @@ class Registry:
 
     @cached_property
     def _settings(self) -> IndexSettings:
-        settings = index_settings()
+        settings = self._asked()
         if self._index is None:
             return settings
         hide(self._index)
