@@ -117,39 +117,44 @@ def test_an_environment_holds_the_pinned_tools_alone(
     assert next((tmp_path / "environments").glob("*.ready")).stat().st_mtime_ns == ready
 
 
+PIP_CONF = "[global]\ntarget = elsewhere\n"
 SETTINGS = {
-    "PIP_TARGET": "elsewhere",
-    "PIP_PREFIX": "elsewhere",
-    "PIP_ROOT": "elsewhere",
-    "PIP_USER": "1",
-    "PIP_REQUIRE_VIRTUALENV": "1",
-    "PIP_DRY_RUN": "1",
-    "PIP_CONSTRAINT": "no-such-file",
-    "PIP_NO_BINARY": ":all:",
-    "PYTHONPATH": "elsewhere",
-    "PYTHONHOME": "/nonexistent",
-    "PYTHONPLATLIBDIR": "elsewhere",
+    "pip's variables": {
+        "PIP_TARGET": "elsewhere",
+        "PIP_PREFIX": "elsewhere",
+        "PIP_ROOT": "elsewhere",
+        "PIP_USER": "1",
+        "PIP_REQUIRE_VIRTUALENV": "1",
+        "PIP_DRY_RUN": "1",
+        "PIP_CONSTRAINT": "no-such-file",
+        "PIP_NO_BINARY": ":all:",
+    },
+    "pip's file": {"PIP_CONFIG_FILE": "pip.conf"},
+    "Python's variables": {
+        "PYTHONPATH": "elsewhere",
+        "PYTHONHOME": "/nonexistent",
+        "PYTHONPLATLIBDIR": "elsewhere",
+    },
 }
+"""None of these may count."""
 
 
-@pytest.mark.parametrize("name", [*SETTINGS, "pip.conf"])
+@pytest.mark.parametrize("settings", SETTINGS.values(), ids=SETTINGS)
 def test_no_setting_of_the_users_pip_or_python_enters_an_environment(
     make_wheel: Callable[..., Path],
     environment: BuildEnvironment,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
-    name: str,
+    settings: dict[str, str],
 ) -> None:
     path = make_wheel("tool", files={"tool.py": b"ANSWER = 42\n"})
     pin = pinned_wheel(path.name, hashlib.sha256(path.read_bytes()).hexdigest())
     cached = tmp_path / "cache/files" / pin.sha256 / pin.file
     cached.parent.mkdir(parents=True)
     cached.write_bytes(path.read_bytes())
-    if name == "pip.conf":
-        (tmp_path / "pip.conf").write_text("[global]\ntarget = elsewhere\n", encoding="utf-8")
-        monkeypatch.setenv("PIP_CONFIG_FILE", str(tmp_path / "pip.conf"))
-    else:
-        monkeypatch.setenv(name, SETTINGS[name])
+    (tmp_path / "pip.conf").write_text(PIP_CONF, encoding="utf-8")
+    for name, value in settings.items():
+        monkeypatch.setenv(name, value)
     monkeypatch.chdir(tmp_path)
     python = replace(environment, tools=(pin,)).python(Needs())
     answer = subprocess.run(
