@@ -127,7 +127,8 @@ class _Strict(Composer, SafeConstructor, Resolver):
             self._sizes[node] = self._nodes - before
         return node
 
-    def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:  # noqa: FBT001, FBT002  # PyYAML's signature
+    # PyYAML's signature.
+    def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:  # noqa: FBT001, FBT002
         """Make a value.
 
         Raises MarkedYAMLError also for what PyYAML's own readers of numbers, times and the like let
@@ -434,10 +435,15 @@ def read_toml(content: bytes) -> dict[str, Any]:
         raise ValueError(message) from error
 
 
-class _BlockDumper(yaml.SafeDumper):
+class BlockDumper(yaml.SafeDumper):
     """Indents sequences below their key and folds long texts, as a person would write the file."""
 
-    def increase_indent(self, flow: bool = False, indentless: bool = False) -> None:  # noqa: FBT001, FBT002  # PyYAML's signature
+    def increase_indent(
+        self,
+        flow: bool = False,  # noqa: FBT001, FBT002  # PyYAML's signature
+        indentless: bool = False,  # noqa: FBT001, FBT002  # as above
+    ) -> None:
+        """Begin a deeper level; PyYAML writes sequences at their key's own."""
         super().increase_indent(flow, indentless=False)
 
 
@@ -453,4 +459,4 @@ def _kind_first(value: object) -> object:
 def dump(document: Document) -> str:
     """Write `document` as YAML text, from which `parse` makes an equal value."""
     values = _kind_first(document.model_dump(mode="json", by_alias=True, exclude_defaults=True))
-    return yaml.dump(values, Dumper=_BlockDumper, sort_keys=False, width=110, allow_unicode=True)
+    return yaml.dump(values, Dumper=BlockDumper, sort_keys=False, width=110, allow_unicode=True)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from forkhouse.core.errors import UsageError
+from forkhouse.documents.reading import BlockDumper
 from forkhouse.serving.arranging import url
 
 if TYPE_CHECKING:
@@ -46,14 +47,11 @@ def probe(planned: Planned, python: str, host: str) -> list[str]:
     return [python, "-c", PROBE, url(host, planned.port, path), *model]
 
 
-class _Dumper(yaml.SafeDumper):
+class _Dumper(BlockDumper):
     """Writes each value in full, and sequences below their key."""
 
     def ignore_aliases(self, data: Any) -> bool:
         return True
-
-    def increase_indent(self, flow: bool = False, indentless: bool = False) -> None:  # noqa: FBT001, FBT002  # PyYAML's signature
-        super().increase_indent(flow, indentless=False)
 
 
 def documents(values: Iterable[object]) -> str:
