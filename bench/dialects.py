@@ -69,7 +69,8 @@ class Recipe:
 def _filled(value: object, words: Mapping[str, str]) -> object:
     if isinstance(value, str):
         for word, text in words.items():
-            value = re.sub(rf"\b{word}\b", lambda _, text=text: text, value)  # type: ignore[misc]  # bound now
+            # Bound now.
+            value = re.sub(rf"\b{word}\b", lambda _, text=text: text, value)  # type: ignore[misc]
         return value
     if isinstance(value, dict):
         return {key: _filled(inner, words) for key, inner in value.items()}

@@ -54,7 +54,9 @@ def once(code: str, *options: str, needed: str | None = None, data: bytes = b"")
 
 @pytest.fixture
 def library() -> Callable[..., bytes]:
-    """Compile a shared library that needs another one (made for it, empty) and is linked with the given options."""
+    """Compile a shared library that needs another one (made for it, empty) and is linked with the
+    given options.
+    """
 
     def make(
         needed: str | None = None, *options: str, code: str = "int code(void) { return 1; }\n"
@@ -92,7 +94,9 @@ def code_object() -> Callable[..., bytes]:
                 f'.long 7, 2f-1f, 32; .asciz "AMDGPU"; .balign 4; 1: .ascii "{text}"; 2: .balign 4'
             )
             lines.append(
-                f"""__asm__({c_text(f'.pushsection .note,"a",@note; .balign 4; {note}; .popsection')});"""
+                "__asm__("
+                + c_text(f'.pushsection .note,"a",@note; .balign 4; {note}; .popsection')
+                + ");"
             )
         made = bytearray(once("\n".join([*lines, ""]), "-nostdlib"))
         made[0x12:0x14] = struct.pack("<H", EM_AMDGPU)
@@ -134,7 +138,9 @@ def compressed(content: bytes, *, version: int = 3, method: str = "zstd") -> byt
 
 
 def paged(*parts: bytes) -> bytes:
-    """Put parts one after the other, each at the next page, as the linker does with sections of GPU code."""
+    """Put parts one after the other, each at the next page, as the linker does with sections of GPU
+    code.
+    """
     joined = b""
     for part in parts:
         joined = joined.ljust(-(-len(joined) // PAGE) * PAGE, b"\0") + part
@@ -143,7 +149,9 @@ def paged(*parts: bytes) -> bytes:
 
 @pytest.fixture
 def hip_library() -> Callable[..., bytes]:
-    """Compile a host library that carries a section of GPU code, registers so many bundles, and needs the HIP runtime."""
+    """Compile a host library that carries a section of GPU code, registers so many bundles, and
+    needs the HIP runtime.
+    """
 
     def make(section: bytes | None, *, registered: int = 1, needs_runtime: bool = True) -> bytes:
         held = (

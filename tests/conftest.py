@@ -1,4 +1,6 @@
-"""Real repositories, archives, wheels and a local package index, made by the tests that use them."""
+"""Real repositories, archives, wheels and a local package index, made by the tests that use
+them.
+"""
 
 from __future__ import annotations
 

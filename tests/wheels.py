@@ -41,7 +41,9 @@ def write_wheel(
     record: str | None = None,
     tag: str = "py3-none-any",
 ) -> Path:
-    """Write a wheel: its files (path to content), further lines of METADATA. RECORD is true unless it is given."""
+    """Write a wheel: its files (path to content), further lines of METADATA. RECORD is true unless
+    it is given.
+    """
     stem = f"{name.replace('-', '_')}-{version}"
     info = f"{stem}.dist-info"
     about = ["Metadata-Version: 2.1", f"Name: {name}", f"Version: {version}", *metadata]
@@ -49,7 +51,8 @@ def write_wheel(
     members = {
         **(files or {f"{name.replace('-', '_')}/__init__.py": b""}),
         f"{info}/METADATA": "\n".join([*about, "", "About it.\n"]).encode(),
-        f"{info}/WHEEL": f"Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: {pure}\nTag: {tag}\n".encode(),
+        f"{info}/WHEEL": f"Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: {pure}\n"
+        f"Tag: {tag}\n".encode(),
     }
     rows = io.StringIO()
     csv.writer(rows, lineterminator="\n").writerows(
@@ -69,10 +72,12 @@ def write_wheel(folder, name, version, tag, files):
     """Write a wheel, and return the name of its file."""
     stem = f"{name.replace('-', '_')}-{version}"
     info = f"{stem}.dist-info"
+    about = f"Metadata-Version: 2.1\\nName: {name}\\nVersion: {version}\\n"
+    packed = f"Wheel-Version: 1.0\\nGenerator: small\\nRoot-Is-Purelib: false\\nTag: {tag}\\n"
     members = {
         **files,
-        f"{info}/METADATA": f"Metadata-Version: 2.1\\nName: {name}\\nVersion: {version}\\n".encode(),
-        f"{info}/WHEEL": f"Wheel-Version: 1.0\\nGenerator: small\\nRoot-Is-Purelib: false\\nTag: {tag}\\n".encode(),
+        f"{info}/METADATA": about.encode(),
+        f"{info}/WHEEL": packed.encode(),
     }
     lines = []
     for path, content in members.items():

@@ -19,7 +19,8 @@ Groups = list[tuple[str, list[tuple[str, str]]]]
 def read(text: str) -> Groups:
     """Return the groups with their entries. Raises UnreadableError."""
     parser = configparser.ConfigParser(delimiters="=", interpolation=None)
-    parser.optionxform = str  # type: ignore[assignment, method-assign]  # as `importlib.metadata` does
+    # As `importlib.metadata` does.
+    parser.optionxform = str  # type: ignore[assignment, method-assign]
     try:
         parser.read_string(text)
     except configparser.Error as error:

@@ -240,7 +240,8 @@ def _members(chance: random.Random) -> dict[str, bytes]:
 
 def _tar(chance: random.Random, mode: str) -> bytes:
     stream = io.BytesIO()
-    with tarfile.open(fileobj=stream, mode=mode) as made:  # type: ignore[call-overload]  # chosen by name
+    # Chosen by name.
+    with tarfile.open(fileobj=stream, mode=mode) as made:  # type: ignore[call-overload]
         for name, content in _members(chance).items():
             info = tarfile.TarInfo(name or "x")
             info.size = len(content)

@@ -66,31 +66,45 @@ NAMES = ("demo-pkg", "Demo_Pkg", "demo.pkg", "DEMO--PKG", "demo", "other", "demo
 VERSIONS = ("1.0", "1.0.0", "v1.0", "1.0+rocm.1", "1.1", "1", "1!1.0", "one", "")
 WHEEL_VERSIONS = ("1.0", "1.9", "1", "1.0.1", "0.9", "2.0", "9", "", "x", "1.x", "-1.0")
 PATHS = (
-    "demo_pkg/more.py", "more/", "../x", "../../../x", "/etc/x", "a/../b", "a/../../b", "./x", "a//b", "a\\b", "demo_pkg/\n", "demo_pkg/data/x",
-    "demo_pkg/__init__.py", "demo_pkg/" + "n" * 300, "é/ü.py", "C:/x", "demo_pkg-1.0.dist-info/more", "demo_pkg-1.0.dist-info/licenses/x",
+    "demo_pkg/more.py", "more/", "../x", "../../../x", "/etc/x", "a/../b", "a/../../b", "./x",
+    "a//b", "a\\b", "demo_pkg/\n", "demo_pkg/data/x",
+    "demo_pkg/__init__.py", "demo_pkg/" + "n" * 300, "é/ü.py", "C:/x",
+    "demo_pkg-1.0.dist-info/more", "demo_pkg-1.0.dist-info/licenses/x",
 )  # fmt: skip
 DATA = (
-    "demo_pkg-1.0.data/purelib/more.py", "demo_pkg-1.0.data/scripts/run", "demo_pkg-1.0.data/data/share/x", "demo_pkg-1.0.data/platlib/more.py",
-    "demo_pkg-1.0.data/headers/x.h", "demo_pkg-1.0.data/nowhere/x", "demo_pkg-1.0.data/x", "demo_pkg-1.0.data/purelib/../../x",
-    "other-1.0.data/purelib/more.py", "demo_pkg-1.0.data/purelib/demo_pkg/__init__.py", "demo_pkg-1.0.data/data/../../../x",
+    "demo_pkg-1.0.data/purelib/more.py", "demo_pkg-1.0.data/scripts/run",
+    "demo_pkg-1.0.data/data/share/x", "demo_pkg-1.0.data/platlib/more.py",
+    "demo_pkg-1.0.data/headers/x.h", "demo_pkg-1.0.data/nowhere/x", "demo_pkg-1.0.data/x",
+    "demo_pkg-1.0.data/purelib/../../x",
+    "other-1.0.data/purelib/more.py", "demo_pkg-1.0.data/purelib/demo_pkg/__init__.py",
+    "demo_pkg-1.0.data/data/../../../x",
 )  # fmt: skip
 ENTRIES = (
-    "[console_scripts]\nrun = demo_pkg:main\n", "[console_scripts]\nrun = demo_pkg\n", "[console_scripts]\n../run = demo_pkg:main\n",
-    "[console_scripts]\na/b = demo_pkg:main\n", "[console_scripts]\nrun\n", "[gui_scripts]\nrun = demo_pkg.x:a.b [extra]\n",
-    "[console_scripts]\nrun = demo_pkg:a:b\n", "[group]\nany = thing\n", "stray\n", "# nothing\n", "[console_scripts]\n/abs = demo_pkg:main\n",
-    "[console_scripts]\nrun = demo-pkg:main\n", "[console_scripts]\n.. = demo_pkg:main\n", "[console_scripts]\nrun = demo_pkg:main [\n",
+    "[console_scripts]\nrun = demo_pkg:main\n", "[console_scripts]\nrun = demo_pkg\n",
+    "[console_scripts]\n../run = demo_pkg:main\n",
+    "[console_scripts]\na/b = demo_pkg:main\n", "[console_scripts]\nrun\n",
+    "[gui_scripts]\nrun = demo_pkg.x:a.b [extra]\n",
+    "[console_scripts]\nrun = demo_pkg:a:b\n", "[group]\nany = thing\n", "stray\n", "# nothing\n",
+    "[console_scripts]\n/abs = demo_pkg:main\n",
+    "[console_scripts]\nrun = demo-pkg:main\n", "[console_scripts]\n.. = demo_pkg:main\n",
+    "[console_scripts]\nrun = demo_pkg:main [\n",
 )  # fmt: skip
 FIELDS = (
-    "Requires-Dist: numpy>=1", "Requires-Dist: numpy >> 1", "Requires-Dist: numpy ; extra == 'x'", "Requires-Dist: ", "Requires-Python: >=3.8",
-    "Requires-Python: >=99", "Requires-Python: new", "Provides-Extra: x", "Name: other", "Version: 2.0", "Licence: whatever", "Summary: é",
+    "Requires-Dist: numpy>=1", "Requires-Dist: numpy >> 1", "Requires-Dist: numpy ; extra == 'x'",
+    "Requires-Dist: ", "Requires-Python: >=3.8",
+    "Requires-Python: >=99", "Requires-Python: new", "Provides-Extra: x", "Name: other",
+    "Version: 2.0", "Licence: whatever", "Summary: é",
 )  # fmt: skip
 FOLDERS = (
-    "demo_pkg-1.0.dist-info", "Demo.Pkg-1.0.dist-info", "demo-pkg-1.0.dist-info", "demo_pkg-1.0.0.dist-info", "demo_pkg-2.0.dist-info",
+    "demo_pkg-1.0.dist-info", "Demo.Pkg-1.0.dist-info", "demo-pkg-1.0.dist-info",
+    "demo_pkg-1.0.0.dist-info", "demo_pkg-2.0.dist-info",
     "demo_pkg.dist-info", "other-1.0.dist-info", "demo_pkg2-1.0.dist-info", ".dist-info",
 )  # fmt: skip
 FILES = (
-    "demo_pkg-1.0.0-py3-none-any.whl", "Demo.Pkg-1.0-py3-none-any.whl", "demo_pkg-1.0+local-py3-none-any.whl", "demo_pkg-1.0-1-py3-none-any.whl",
-    "demo_pkg-2.0-py3-none-any.whl", "other-1.0-py3-none-any.whl", "demo_pkg-1.0-py2.py3-none-any.whl",
+    "demo_pkg-1.0.0-py3-none-any.whl", "Demo.Pkg-1.0-py3-none-any.whl",
+    "demo_pkg-1.0+local-py3-none-any.whl", "demo_pkg-1.0-1-py3-none-any.whl",
+    "demo_pkg-2.0-py3-none-any.whl", "other-1.0-py3-none-any.whl",
+    "demo_pkg-1.0-py2.py3-none-any.whl",
 )  # fmt: skip
 
 

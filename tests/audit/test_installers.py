@@ -53,18 +53,22 @@ STRICTER = (
 _PIP = """
 import contextlib, io, json, sys
 from pip._internal.cli.main import main
-options = ["--isolated", "--quiet", "--no-index", "--no-deps", "--no-compile", "--no-cache-dir", "--disable-pip-version-check"]
+options = ["--isolated", "--quiet", "--no-index", "--no-deps", "--no-compile", "--no-cache-dir",
+           "--disable-pip-version-check"]
 for folder, wanted in json.load(sys.stdin):
     said = io.StringIO()
     with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
-        code = main(["install", *options, "--find-links", folder, "--target", f"{folder}/pip", wanted])
+        places = ["--find-links", folder, "--target", f"{folder}/pip"]
+        code = main(["install", *options, *places, wanted])
     print(json.dumps([code == 0, said.getvalue()[-400:]]))
 """
 """One process for all, as starting pip takes longer than what it is asked for."""
 
 
 def pip(wheels: Iterable[Path]) -> list[tuple[bool, str]]:
-    """Return of each wheel, which lies alone in its folder, whether pip installs it, and what it said."""
+    """Return of each wheel, which lies alone in its folder, whether pip installs it, and what it
+    said.
+    """
     question = json.dumps([(str(path.parent), wanted(path)) for path in wheels])
     environment = {
         "PATH": os.environ["PATH"],
@@ -148,18 +152,27 @@ def test_the_audit_is_of_one_mind_with_pip_and_uv(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "finding"),
     [
-        ({"file": "demo_pkg-1.0+rocm7-py3-none-any.whl"}, "is demo-pkg 1.0+rocm7 by its file name, and its folder demo_pkg-1.0.dist-info is another's"),
-        ({"file": "demo_pkg-1.0+rocm7-py3-none-any.whl"}, "is demo-pkg 1.0+rocm7 by its file name, and demo-pkg 1.0 by its METADATA"),
-        ({"file": "other-1.0-py3-none-any.whl"}, "is other 1.0 by its file name, and demo-pkg 1.0 by its METADATA"),
-        ({"info": "demo_pkg-2.0.dist-info"}, "is demo-pkg 1.0 by its file name, and its folder demo_pkg-2.0.dist-info is another's"),
-        ({"info": "demo_pkg_more-1.0.dist-info"}, "and its folder demo_pkg_more-1.0.dist-info is another's"),
+        ({"file": "demo_pkg-1.0+rocm7-py3-none-any.whl"},
+         "is demo-pkg 1.0+rocm7 by its file name, and its folder demo_pkg-1.0.dist-info is "
+         "another's"),
+        ({"file": "demo_pkg-1.0+rocm7-py3-none-any.whl"},
+         "is demo-pkg 1.0+rocm7 by its file name, and demo-pkg 1.0 by its METADATA"),
+        ({"file": "other-1.0-py3-none-any.whl"},
+         "is other 1.0 by its file name, and demo-pkg 1.0 by its METADATA"),
+        ({"info": "demo_pkg-2.0.dist-info"},
+         "is demo-pkg 1.0 by its file name, and its folder demo_pkg-2.0.dist-info is another's"),
+        ({"info": "demo_pkg_more-1.0.dist-info"},
+         "and its folder demo_pkg_more-1.0.dist-info is another's"),
         ({"metadata": b"Name: demo-pkg\nVersion: 9.0\n"}, "and demo-pkg 9.0 by its METADATA"),
         ({"metadata": b"Name: another\nVersion: 1.0\n"}, "and another 1.0 by its METADATA"),
-        ({"metadata": b"Name: demo-pkg\nName: demo-pkg\nVersion: 1.0\n"}, "has a METADATA whose name cannot be read"),
+        ({"metadata": b"Name: demo-pkg\nName: demo-pkg\nVersion: 1.0\n"},
+         "has a METADATA whose name cannot be read"),
         ({"metadata": None}, "has no demo_pkg-1.0.dist-info/METADATA"),
         ({"wheel": None}, "has no demo_pkg-1.0.dist-info/WHEEL"),
-        ({"wheel": b"Wheel-Version: 9\nTag: py3-none-any\n"}, "has the Wheel-Version '9' in its WHEEL file, which is none"),
-        ({"wheel": b"Wheel-Version: 2.0\nTag: py3-none-any\n"}, "has the Wheel-Version 2.0; installers know 1.x and stop at others"),
+        ({"wheel": b"Wheel-Version: 9\nTag: py3-none-any\n"},
+         "has the Wheel-Version '9' in its WHEEL file, which is none"),
+        ({"wheel": b"Wheel-Version: 2.0\nTag: py3-none-any\n"},
+         "has the Wheel-Version 2.0; installers know 1.x and stop at others"),
         ({"wheel": b"Tag: py3-none-any\n"}, "has no Wheel-Version in its WHEEL file"),
         ({"files": [("../x", b"")]}, "../x leads out of its folder by '..'"),
         ({"files": [("a/../../x", b"")]}, "a/../../x leads out of its folder by '..'"),
@@ -168,19 +181,34 @@ def test_the_audit_is_of_one_mind_with_pip_and_uv(tmp_path: Path) -> None:
         ({"files": [("a//x", b"")]}, "a//x has an empty step or '.' in its path"),
         ({"files": [("a/\x1b[2Jx", b"")]}, "a/\\x1b[2Jx has a control character in its path"),
         ({"files": [("a", b""), ("a/x", b"")]}, "a is a file and a folder at once"),
-        ({"files": [("a", b""), ("demo_pkg-1.0.data/purelib/a/x", b"")]}, "a is a file and a folder at once"),
-        ({"files": [("a", b""), ("demo_pkg-1.0.data/platlib/a", b"")]}, "a is in the wheel twice; which one is installed is chance"),
-        ({"files": [("other-1.0.dist-info/METADATA", b"")]}, "has 2 .dist-info folders (demo_pkg-1.0.dist-info, other-1.0.dist-info)"),
-        ({"files": [("demo_pkg-1.0.data/purelib/o-1.0.dist-info/METADATA", b"")]}, "is the metadata of another distribution"),
-        ({"files": [("o.egg-info/PKG-INFO", b"")]}, "o.egg-info/PKG-INFO is the metadata of another distribution"),
-        ({"files": [("demo_pkg-1.0.data/lib/x", b"")]}, "is in a .data folder, and in none of its folders data, headers, platlib, purelib, scripts"),
-        ({"files": [("demo_pkg-1.0.data/x", b"")]}, "demo_pkg-1.0.data/x is in a .data folder, and in none of"),
-        ({"files": [("other-1.0.data/data/x", b"")]}, "is in a .data folder that is not demo_pkg-1.0's"),
-        ({"files": [("demo_pkg-1.0.dist-info/entry_points.txt", ENTRIES[1].encode())]}, "asks for the command 'run' of 'demo_pkg'"),
-        ({"files": [("demo_pkg-1.0.dist-info/entry_points.txt", ENTRIES[2].encode())]}, "asks for the command '../run'"),
-        ({"metadata": b"Name: demo-pkg\nVersion: 1.0\nRequires-Python: >=99\n"}, "requires Python >=99, and the wheelhouse is for this one"),
-        ({"metadata": b"Name: demo-pkg\nVersion: 1.0\nRequires-Dist: a @ https://b.example/a.whl\n"}, "requires a by its address, https://b.example/a.whl:"),
-        ({"metadata": b"Name: demo-pkg\nVersion: 1.0\nRequires-Dist: a @ file:///srv/a.whl\n"}, "requires a by its address, file:///srv/a.whl:"),
+        ({"files": [("a", b""), ("demo_pkg-1.0.data/purelib/a/x", b"")]},
+         "a is a file and a folder at once"),
+        ({"files": [("a", b""), ("demo_pkg-1.0.data/platlib/a", b"")]},
+         "a is in the wheel twice; which one is installed is chance"),
+        ({"files": [("other-1.0.dist-info/METADATA", b"")]},
+         "has 2 .dist-info folders (demo_pkg-1.0.dist-info, other-1.0.dist-info)"),
+        ({"files": [("demo_pkg-1.0.data/purelib/o-1.0.dist-info/METADATA", b"")]},
+         "is the metadata of another distribution"),
+        ({"files": [("o.egg-info/PKG-INFO", b"")]},
+         "o.egg-info/PKG-INFO is the metadata of another distribution"),
+        ({"files": [("demo_pkg-1.0.data/lib/x", b"")]},
+         "is in a .data folder, and in none of its folders data, headers, platlib, purelib, "
+         "scripts"),
+        ({"files": [("demo_pkg-1.0.data/x", b"")]},
+         "demo_pkg-1.0.data/x is in a .data folder, and in none of"),
+        ({"files": [("other-1.0.data/data/x", b"")]},
+         "is in a .data folder that is not demo_pkg-1.0's"),
+        ({"files": [("demo_pkg-1.0.dist-info/entry_points.txt", ENTRIES[1].encode())]},
+         "asks for the command 'run' of 'demo_pkg'"),
+        ({"files": [("demo_pkg-1.0.dist-info/entry_points.txt", ENTRIES[2].encode())]},
+         "asks for the command '../run'"),
+        ({"metadata": b"Name: demo-pkg\nVersion: 1.0\nRequires-Python: >=99\n"},
+         "requires Python >=99, and the wheelhouse is for this one"),
+        ({"metadata": b"Name: demo-pkg\nVersion: 1.0\n"
+                      b"Requires-Dist: a @ https://b.example/a.whl\n"},
+                      "requires a by its address, https://b.example/a.whl:"),
+        ({"metadata": b"Name: demo-pkg\nVersion: 1.0\nRequires-Dist: a @ file:///srv/a.whl\n"},
+         "requires a by its address, file:///srv/a.whl:"),
     ],
 )  # fmt: skip
 def test_what_no_installer_should_take_is_refused_with_its_reason(
@@ -218,17 +246,27 @@ def packed_by(method: int) -> Callable[[bytes], bytes]:
     [
         ({"change_zip": packed_by(zipfile.ZIP_BZIP2)}, "is packed in another way than deflate"),
         ({"change_zip": packed_by(zipfile.ZIP_LZMA)}, "is packed in another way than deflate"),
-        (entries(b"[console_scripts]\n" + RUN + RUN), "has an entry_points.txt that cannot be read"),
-        (entries(b"[console_scripts]\n" + RUN + b"[console_scripts]\nmore = demo_pkg:main\n"), "has an entry_points.txt that cannot be read"),
-        (entries(b"\xef\xbb\xbf[console_scripts]\n" + RUN), "has an entry_points.txt that cannot be read"),
+        (entries(b"[console_scripts]\n" + RUN + RUN),
+         "has an entry_points.txt that cannot be read"),
+        (entries(b"[console_scripts]\n" + RUN + b"[console_scripts]\nmore = demo_pkg:main\n"),
+         "has an entry_points.txt that cannot be read"),
+        (entries(b"\xef\xbb\xbf[console_scripts]\n" + RUN),
+         "has an entry_points.txt that cannot be read"),
         (entries(b"[]\n" + RUN), "has an entry_points.txt that cannot be read"),
-        (entries(b"[DEFAULT]\nx = y\n[console_scripts]\n" + RUN), "has an entry_points.txt with a section DEFAULT"),
-        (entries(b"[console_scripts]\n" + RUN + b" more = demo_pkg:main\n"), "asks for the command 'run' in several lines"),
-        (entries(b"[console_scripts]\npython = demo_pkg:main\n"), "bin/python is a part of every environment"),
-        (entries(b"[gui_scripts]\npython3.11 = demo_pkg:main\n"), "bin/python3.11 is a part of every environment"),
-        ({"files": [("demo_pkg-1.0.data/scripts/python3", b"#!/bin/sh\n")]}, "bin/python3 is a part of every environment"),
-        ({"files": [("demo_pkg-1.0.data/data/bin/Python", b"#!/bin/sh\n")]}, "bin/Python is a part of every environment"),
-        ({"files": [("demo_pkg-1.0.data/scripts/sub/run", b"#!/bin/sh\n")]}, "is in a folder among the scripts"),
+        (entries(b"[DEFAULT]\nx = y\n[console_scripts]\n" + RUN),
+         "has an entry_points.txt with a section DEFAULT"),
+        (entries(b"[console_scripts]\n" + RUN + b" more = demo_pkg:main\n"),
+         "asks for the command 'run' in several lines"),
+        (entries(b"[console_scripts]\npython = demo_pkg:main\n"),
+         "bin/python is a part of every environment"),
+        (entries(b"[gui_scripts]\npython3.11 = demo_pkg:main\n"),
+         "bin/python3.11 is a part of every environment"),
+        ({"files": [("demo_pkg-1.0.data/scripts/python3", b"#!/bin/sh\n")]},
+         "bin/python3 is a part of every environment"),
+        ({"files": [("demo_pkg-1.0.data/data/bin/Python", b"#!/bin/sh\n")]},
+         "bin/Python is a part of every environment"),
+        ({"files": [("demo_pkg-1.0.data/scripts/sub/run", b"#!/bin/sh\n")]},
+         "is in a folder among the scripts"),
         ({"files": [("demo_pkg/a\u200bb", b"")]}, "has a control character in its path"),
         ({"files": [("demo_pkg/a\ue000b", b"")]}, "has a control character in its path"),
     ],
@@ -246,13 +284,23 @@ def test_what_uv_alone_refuses_is_refused(
 @pytest.mark.parametrize(
     ("change", "finding"),
     [
-        (entries(b"[console_scripts]\n" + RUN + b"[gui_scripts]\n" + RUN), "bin/run is in the wheel twice; which one is installed is chance"),
-        ({"files": [("demo_pkg-1.0.data/scripts/run", b""), (f"{INFO}/entry_points.txt", b"[console_scripts]\n" + RUN)]}, "bin/run is in the wheel twice"),
-        ({"files": [("demo_pkg-1.0.data/scripts/run", b""), ("demo_pkg-1.0.data/data/bin/run", b"")]}, "bin/run is in the wheel twice"),
-        ({"files": [("a", b""), ("demo_pkg-1.0.data/data/lib/python{}.{}/site-packages/a".format(*sys.version_info), b"")]}, "a is in the wheel twice"),
+        (entries(b"[console_scripts]\n" + RUN + b"[gui_scripts]\n" + RUN),
+         "bin/run is in the wheel twice; which one is installed is chance"),
+        ({"files": [("demo_pkg-1.0.data/scripts/run", b""),
+                    (f"{INFO}/entry_points.txt", b"[console_scripts]\n" + RUN)]},
+                    "bin/run is in the wheel twice"),
+        ({"files": [("demo_pkg-1.0.data/scripts/run", b""),
+                    ("demo_pkg-1.0.data/data/bin/run", b"")]}, "bin/run is in the wheel twice"),
+        ({"files": [
+            ("a", b""),
+            ("demo_pkg-1.0.data/data/lib/python{}.{}/site-packages/a".format(*sys.version_info),
+             b""),
+        ]}, "a is in the wheel twice"),
         ({"files": [("demo_pkg-1.0.data/data/lib", b"")]}, "lib is a file and a folder at once"),
-        ({"files": [("demo_pkg-1.0.data/data/pyvenv.cfg", b"")]}, "pyvenv.cfg is a part of every environment"),
-        ({"change_record": lambda record: record.replace(b"RECORD,,", b"RECORD,sha256=A,3")}, "has a RECORD with a hash or size of itself"),
+        ({"files": [("demo_pkg-1.0.data/data/pyvenv.cfg", b"")]},
+         "pyvenv.cfg is a part of every environment"),
+        ({"change_record": lambda record: record.replace(b"RECORD,,", b"RECORD,sha256=A,3")},
+         "has a RECORD with a hash or size of itself"),
     ],
 )  # fmt: skip
 def test_what_would_be_chance_or_harm_is_refused(

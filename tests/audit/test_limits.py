@@ -48,7 +48,9 @@ def header(
     at: int = 0,
     names: int = 0,
 ) -> bytes:
-    """Write the header of a 64-bit ELF file for x86-64, whose segments follow it and whose sections are at `at`."""
+    """Write the header of a 64-bit ELF file for x86-64, whose segments follow it and whose sections
+    are at `at`.
+    """
     numbers = (3, 62, 1, 0, 64, at, 0, 64, segment_size, segments, section_size, sections, names)
     return b"\x7fELF\2\1\1".ljust(16, b"\0") + struct.pack("<HHIQQQIHHHHHH", *numbers)
 
@@ -64,7 +66,9 @@ def section(
 
 
 def with_sections(body: bytes, *sections: bytes) -> bytes:
-    """Write an ELF file with a body at byte 64 and sections behind it, the first of which is empty."""
+    """Write an ELF file with a body at byte 64 and sections behind it, the first of which is
+    empty.
+    """
     return (
         header(at=64 + len(body), sections=len(sections) + 1)
         + body

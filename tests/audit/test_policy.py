@@ -36,7 +36,8 @@ def test_a_pattern_that_is_none_is_refused_with_its_line() -> None:
     text = "cuda-dlopen: maybe\ndistributions:\n  demo: {host-only: 3, gpu-cod: []}\n"
     with pytest.raises(
         DocumentError,
-        match=r"(?s)x:1: cuda-dlopen: .*x:3: distributions\.demo\.gpu-cod: .*x:3: distributions\.demo\.host-only",
+        match=r"(?s)x:1: cuda-dlopen: .*x:3: distributions\.demo\.gpu-cod: .*x:3: "
+        r"distributions\.demo\.host-only",
     ):
         parse(Own, text, name="x")
 

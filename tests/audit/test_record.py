@@ -1,4 +1,6 @@
-"""RECORD against what is in the wheel, and the audit against PyPA's `installer`, which checks it too."""
+"""RECORD against what is in the wheel, and the audit against PyPA's `installer`, which checks it
+too.
+"""
 
 from __future__ import annotations
 

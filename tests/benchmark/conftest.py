@@ -1,4 +1,6 @@
-"""A small OpenAI-compatible server, the load generator, and measurements whose figures can be told in the head."""
+"""A small OpenAI-compatible server, the load generator, and measurements whose figures can be told
+in the head.
+"""
 
 from __future__ import annotations
 
@@ -43,7 +45,9 @@ def generator(plant: Plant) -> Generator:
 
 @dataclass(kw_only=True)
 class Fake:
-    """A server that answers each request with as many words as tokens were asked for, in a fixed time."""
+    """A server that answers each request with as many words as tokens were asked for, in a fixed
+    time.
+    """
 
     url: str = ""
     fail_after: int | None = None
@@ -154,7 +158,9 @@ def fake() -> Iterator[Fake]:
 
 @pytest.fixture
 def tokenizer(tmp_path: Path) -> Path:
-    """A folder with a tokenizer of one token for each byte, which is made without the libraries that read it."""
+    """A folder with a tokenizer of one token for each byte, which is made without the libraries
+    that read it.
+    """
     folder = tmp_path / "tokenizer"
     folder.mkdir()
     letters = {f"<0x{byte:02X}>": byte for byte in range(256)}
@@ -235,7 +241,9 @@ def make_case(make_round: Callable[..., Round]) -> Callable[..., Case]:
 
 @pytest.fixture
 def make_measurement() -> Callable[..., Measurement]:
-    """Make a measurement with the given cases on a device, and what else is given of its environment."""
+    """Make a measurement with the given cases on a device, and what else is given of its
+    environment.
+    """
 
     def make(
         *cases: Case, device: str | None = "mi210", output_tokens: int = 10, **others: object

@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 
 NODE = "sys/class/kfd/kfd/topology/nodes/1"
 AMD = {
-    f"{NODE}/properties": "vendor_id 4098\ngfx_target_version 90010\nsimd_count 416\ndrm_render_minor 128\n",
+    f"{NODE}/properties": "vendor_id 4098\ngfx_target_version 90010\nsimd_count 416\n"
+    "drm_render_minor 128\n",
     f"{NODE}/name": "aldebaran\n",
     "sys/module/amdgpu/version": "6.16.6\n",
     "opt/rocm/.info/version": "7.2.4-93\n",
@@ -28,8 +29,10 @@ AMD = {
     "proc/cpuinfo": "processor\t: 0\nmodel name\t: AMD EPYC 7763\n",
 }
 NVIDIA = {
-    "proc/driver/nvidia/version": "NVRM version: NVIDIA UNIX x86_64 Kernel Module  575.51.03  Fri May  2 18:24:05 UTC 2025\nGCC version: 12\n",
-    "proc/driver/nvidia/gpus/0000:01:00.0/information": "Model: \t\t NVIDIA A100-SXM4-80GB\nIRQ:   \t\t 40\n",
+    "proc/driver/nvidia/version": "NVRM version: NVIDIA UNIX x86_64 Kernel Module  575.51.03  Fri "
+    "May  2 18:24:05 UTC 2025\nGCC version: 12\n",
+    "proc/driver/nvidia/gpus/0000:01:00.0/information": "Model: \t\t NVIDIA A100-SXM4-80GB\n"
+    "IRQ:   \t\t 40\n",
 }
 
 

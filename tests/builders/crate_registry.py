@@ -59,7 +59,9 @@ class _Quiet(http.server.SimpleHTTPRequestHandler):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CrateRegistry:
-    """A registry whose files lie in a folder, and the settings (a CARGO_HOME) of a user whose cargo asks it."""
+    """A registry whose files lie in a folder, and the settings (a CARGO_HOME) of a user whose cargo
+    asks it.
+    """
 
     folder: Path
     home: Path
@@ -113,7 +115,9 @@ class CrateRegistry:
         return self.folder / "crates" / f"{name}-{version}.crate"
 
     def asked(self, home: Path) -> Path:
-        """Write the settings of a user whose cargo asks this registry, and whose own cache is empty; return their CARGO_HOME."""
+        """Write the settings of a user whose cargo asks this registry, and whose own cache is
+        empty; return their CARGO_HOME.
+        """
         return settings(home, self.address)
 
 

@@ -45,7 +45,9 @@ def crates(tmp_path: Path) -> Iterator[CrateRegistry]:
 
 @pytest.fixture
 def upstream(crates: CrateRegistry, tmp_path: Path) -> Mapping[str, bytes]:
-    """The files of an upstream that takes both crates, and the Cargo.lock that cargo writes for it."""
+    """The files of an upstream that takes both crates, and the Cargo.lock that cargo writes for
+    it.
+    """
     folder = tmp_path / "upstream"
     for path, text in {"Cargo.toml": MANIFEST, "src/lib.rs": ""}.items():
         (folder / path).parent.mkdir(parents=True, exist_ok=True)
@@ -61,7 +63,9 @@ def upstream(crates: CrateRegistry, tmp_path: Path) -> Mapping[str, bytes]:
 def fetch(
     store: ObjectStore, patched: Callable[..., PatchedTree], crates: CrateRegistry, tmp_path: Path
 ) -> Callable[..., Crates]:
-    """Fetch the crates of an upstream for a user whose cargo has seen none of them, but for a CARGO_HOME of their own."""
+    """Fetch the crates of an upstream for a user whose cargo has seen none of them, but for a
+    CARGO_HOME of their own.
+    """
 
     def run(
         files: Mapping[str, bytes], *, home: Path | None = None, offline: bool = False

@@ -82,7 +82,8 @@ def test_a_command_that_fails_shows_its_last_lines(tmp_path: Path) -> None:
     code = "[print('line', n) for n in range(100)]; raise SystemExit(3)"
     with pytest.raises(
         BuildError,
-        match=r"(?s)ended with exit code 3\. Its last lines:\n  line 75\n.*  line 99\nThe whole log: .*build\.log",
+        match=r"(?s)ended with exit code 3\. Its last lines:\n  line 75\n.*  line 99\n"
+        r"The whole log: .*build\.log",
     ):
         isolated(code, tmp_path)
     assert (tmp_path / "build.log").read_text(encoding="utf-8").startswith("line 0\n")
@@ -331,7 +332,8 @@ def test_a_hip_build_is_told_the_toolchain_and_the_targets(
     assert variables["PYTORCH_ROCM_ARCH"] == "gfx90a;gfx942"
     assert (
         variables["HIPFLAGS"]
-        == f"--rocm-path={root} --rocm-device-lib-path={root}/amdgcn/bitcode -isystem {root}/include"
+        == f"--rocm-path={root} --rocm-device-lib-path={root}/amdgcn/bitcode -isystem "
+        f"{root}/include"
     )
     identity = environment.identity(Needs(hip=True))
     other = replace(environment, hip=lambda: replace(toolchain, identity="two"))
@@ -419,7 +421,8 @@ def test_a_step_that_is_a_whole_make_counts_by_the_lines_of_its_compilers() -> N
 def test_a_project_that_counts_its_compilers_has_a_share_the_first_time() -> None:
     steps = Steps()
     assert steps.gained(
-        b"  CC       conftest.o\n[6/10] Performing build step for 'it'\n-- 9 lines of compilers to come\n"
+        b"  CC       conftest.o\n[6/10] Performing build step for 'it'\n"
+        b"-- 9 lines of compilers to come\n"
     ) == pytest.approx(0.1)
     assert steps.gained(b"  CC       a.lo\n  CXX      b.lo\n") == pytest.approx(0.2)
 

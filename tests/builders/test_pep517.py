@@ -116,7 +116,8 @@ def test_a_backend_that_fails_is_explained_with_its_log(
     )
     with pytest.raises(
         BuildError,
-        match=r"(?s)ended with exit code 1\. Its last lines:.*RuntimeError: no compiler\nThe whole log: .*demo\.log",
+        match=r"(?s)ended with exit code 1\. Its last lines:.*RuntimeError: no compiler\n"
+        r"The whole log: .*demo\.log",
     ):
         build()
 
@@ -278,7 +279,9 @@ def halves(folder: Path, recipe: Recipe) -> Recipe:
 
 
 def compiled(folder: Path) -> list[str]:
-    """Return what the last build of the compiled half has compiled, interruptions included, as its log tells."""
+    """Return what the last build of the compiled half has compiled, interruptions included, as its
+    log tells.
+    """
     lines = (folder / "logs/demo-native.log").read_text(encoding="utf-8").splitlines()
     return [line.split()[1] for line in lines if line.startswith("compiled ")]
 

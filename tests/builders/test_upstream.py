@@ -33,7 +33,8 @@ builders:
     kind: upstream
     packages: [demo]
     requires: [backend]
-    config-settings: {args: [first, "-Dtransport={needs}/demo-transport", "{other}"], one: "{recipe}"}
+    config-settings:
+      {args: [first, "-Dtransport={needs}/demo-transport", "{other}"], one: "{recipe}"}
     environment: {LIBRARY_PATH: "{recipe}/stand-ins"}
 """
 PROJECT = b"""\
@@ -52,19 +53,24 @@ BACKEND = dedent(
     """A backend that packs what it sees, as its metadata say."""
     import json, os, pathlib, tomllib, zipfile
 
+    VARIABLES = ("LIBRARY_PATH", "CFLAGS", "CUDA_HOME")
+
     def build_wheel(wheel_directory, config_settings=None, metadata_directory=None):
         project = tomllib.loads(pathlib.Path("pyproject.toml").read_text())["project"]
         needs = pathlib.Path("../needs")
+        files = [path for path in needs.rglob("*") if path.is_file()]
         seen = {
             "project": project,
             "settings": config_settings,
-            "variables": {name: os.environ.get(name) for name in ("LIBRARY_PATH", "CFLAGS", "CUDA_HOME")},
-            "needs": sorted(path.relative_to(needs).as_posix() for path in needs.rglob("*") if path.is_file()),
+            "variables": {name: os.environ.get(name) for name in VARIABLES},
+            "needs": sorted(path.relative_to(needs).as_posix() for path in files),
         }
+        # What it saw has the build folder's path in it, which no wheel may have.
+        told = json.dumps(seen).replace(str(pathlib.Path("..").resolve()), "WORK")
         stem = f"{project['name'].replace('-', '_')}-{project['version']}"
-        with zipfile.ZipFile(os.path.join(wheel_directory, f"{stem}-py3-none-any.whl"), "w") as archive:
-            # What it saw has the build folder's path in it, which no wheel may have.
-            archive.writestr(zipfile.ZipInfo("demo/seen.json"), json.dumps(seen).replace(str(pathlib.Path("..").resolve()), "WORK"))
+        wheel = os.path.join(wheel_directory, f"{stem}-py3-none-any.whl")
+        with zipfile.ZipFile(wheel, "w") as archive:
+            archive.writestr(zipfile.ZipInfo("demo/seen.json"), told)
             archive.writestr(zipfile.ZipInfo(f"{stem}.dist-info/METADATA"), "")
         return f"{stem}-py3-none-any.whl"
     '''

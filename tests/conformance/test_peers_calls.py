@@ -1,4 +1,6 @@
-"""Calls of git and of a program like patch, noted by the stand-in, replayed on the engine, and judged by git."""
+"""Calls of git and of a program like patch, noted by the stand-in, replayed on the engine, and
+judged by git.
+"""
 
 from __future__ import annotations
 

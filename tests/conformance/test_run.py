@@ -45,7 +45,9 @@ def suite(tests: tuple[str, ...] = ("tests/test_a.py",), **values: Any) -> Suite
 
 @pytest.fixture
 def run(tmp_path: Path) -> Callable[..., Run]:
-    """Run the tests that a text holds as tests/test_a.py, with other values of the suite, and other files beside it."""
+    """Run the tests that a text holds as tests/test_a.py, with other values of the suite, and other
+    files beside it.
+    """
 
     def start(
         test: str,
@@ -223,7 +225,8 @@ def test_what_tests_leave_running_is_ended(
         import pathlib, subprocess, sys, time
         def test_leaves_a_daemon():
             path = pathlib.Path({str(tmp_path / "pid")!r})
-            subprocess.run([sys.executable, "-c", {script!r}, path], env={{}}, start_new_session=True, check=True)
+            command = [sys.executable, "-c", {script!r}, path]
+            subprocess.run(command, env={{}}, start_new_session=True, check=True)
             while not (path.exists() and path.read_text()): time.sleep(0.01)
         """)
     assert gone(tmp_path / "pid")

@@ -53,7 +53,9 @@ def test_every_library_has_a_version() -> None:
 
 
 def test_the_closure_is_that_of_python_itself() -> None:
-    """What importing every module of a package loads is in its closure, or is imported by nothing of it."""
+    """What importing every module of a package loads is in its closure, or is imported by nothing
+    of it.
+    """
     import subprocess  # a process of its own has loaded nothing yet
 
     program = (

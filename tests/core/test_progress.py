@@ -112,7 +112,9 @@ def test_ci_gets_plain_lines_and_a_terminal_gets_bars() -> None:
 
 
 def test_what_others_say_does_nothing_to_a_terminal(capfd: pytest.CaptureFixture[str]) -> None:
-    """Colours, a title, a cleared screen, a line written over, a reversed line, and bytes that were no text."""
+    """Colours, a title, a cleared screen, a line written over, a reversed line, and bytes that were
+    no text.
+    """
     hostile = (
         "\x1b[2Jred\x1b]0;title\x07 back\rover\x9b31m \u202eright-to-left \udcff\x00\x7f\u2028"
     )

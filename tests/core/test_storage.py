@@ -77,7 +77,8 @@ def test_a_read_only_place_is_not_told_to_be_full(tmp_path: Path) -> None:
     with (
         pytest.raises(
             StorageError,
-            match=r"Read-only file system \(.*cache\)\. The wheelhouse is as it was\. Let it be written to",
+            match=r"Read-only file system \(.*cache\)\. The wheelhouse is as it was\. Let it be "
+            r"written to",
         ),
         storage_errors("Keeping"),
     ):

@@ -1,4 +1,6 @@
-"""The generators of the site are programs of the checkout, not of the package: the tests find them from the checkout's root."""
+"""The generators of the site are programs of the checkout, not of the package: the tests find them
+from the checkout's root.
+"""
 
 from __future__ import annotations
 

@@ -35,7 +35,8 @@ EXAMPLES = ROOT / "docs/reference/patches.md"
 """Its blocks of bash are files that are edited."""
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("recipes/*/README.md")])
 BLOCK = re.compile(
-    r"(?:^ *<!-- (?P<mark>(?:not )?run\b[^\n]*?) -->\n)?^(?P<indent> *)```(?P<language>sh|bash|shell|console)\n(?P<text>.*?)^(?P=indent)```",
+    r"(?:^ *<!-- (?P<mark>(?:not )?run\b[^\n]*?) -->\n"
+    r")?^(?P<indent> *)```(?P<language>sh|bash|shell|console)\n(?P<text>.*?)^(?P=indent)```",
     re.MULTILINE | re.DOTALL,
 )
 FENCED = re.compile(r"^( *)(```+).*?^\1\2", re.MULTILINE | re.DOTALL)
@@ -130,7 +131,9 @@ def test_a_block_runs(block: Block, checkout: Path, tmp_path: Path) -> None:
 
 
 def commands() -> Iterator[tuple[str, list[str]]]:
-    """Yield the page and the words of each command: those of the blocks, and those that stand in a text."""
+    """Yield the page and the words of each command: those of the blocks, and those that stand in a
+    text.
+    """
     for block in BLOCKS:
         for line in re.split(r"\n|&&", block.text.replace("\\\n", " ")):
             yield block.page, shlex.split(line, comments=True)

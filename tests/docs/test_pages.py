@@ -1,4 +1,6 @@
-"""The site shows all that it generates, and what is written by hand names all that the code knows."""
+"""The site shows all that it generates, and what is written by hand names all that the code
+knows.
+"""
 
 from __future__ import annotations
 
@@ -118,7 +120,9 @@ def test_every_environment_variable_is_on_its_page() -> None:
 
 
 def test_links_between_documents_lead_somewhere() -> None:
-    """Sphinx checks those of the site; these are the documents beside it, as a code host shows them."""
+    """Sphinx checks those of the site; these are the documents beside it, as a code host shows
+    them.
+    """
     dead = []
     for page in [*ROOT.glob("*.md"), *ROOT.glob("recipes/*/README.md"), *PAGES]:
         for target in re.findall(r"\]\((?!https?:|#)([^)#\s]+)", page.read_text(encoding="utf-8")):
@@ -130,7 +134,10 @@ def test_links_between_documents_lead_somewhere() -> None:
 
 def test_a_site_that_needs_the_network_is_refused(tmp_path: Path) -> None:
     (tmp_path / "style.css").write_text('@import "https://fonts.example/a.css";', encoding="utf-8")
-    page = '<a href="#there" id="there"></a><a href="gone.html"></a><a href="#nowhere"></a><script src="https://host.example/a.js"></script>'
+    page = (
+        '<a href="#there" id="there"></a><a href="gone.html"></a><a href="#nowhere"></a><script '
+        'src="https://host.example/a.js"></script>'
+    )
     (tmp_path / "index.html").write_text(
         page + '<a href="https://example.org"></a><link href="style.css">', encoding="utf-8"
     )

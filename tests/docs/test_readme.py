@@ -1,4 +1,6 @@
-"""The README begins with the two commands that CI runs, word for word, and is short enough to be read."""
+"""The README begins with the two commands that CI runs, word for word, and is short enough to be
+read.
+"""
 
 from __future__ import annotations
 

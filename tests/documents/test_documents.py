@@ -223,7 +223,9 @@ def test_what_is_dumped_is_parsed_back(basket: Basket) -> None:
 
 
 def seen(node: yaml.Node) -> object:
-    """Return what is looked at in a node: its kind, its line and its text, and that of those in it."""
+    """Return what is looked at in a node: its kind, its line and its text, and that of those in
+    it.
+    """
     if isinstance(node, yaml.MappingNode):
         return (
             node.tag,
@@ -237,7 +239,9 @@ def seen(node: yaml.Node) -> object:
 
 
 def both_agree(text: str) -> bool:
-    """Say whether libyaml read a document. Fails where the other parser reads it otherwise, or does not."""
+    """Say whether libyaml read a document. Fails where the other parser reads it otherwise, or does
+    not.
+    """
     quick = reading._quickly(text)
     if quick is None:
         return False

@@ -186,7 +186,8 @@ components:
     version: '2.0'
     licence: MIT
     why: An example.
-    sources: [{{kind: archive, url: 'https://host.invalid/parts.zip', file: parts.zip, sha256: {SHA256}}}]
+    sources:
+      - {{kind: archive, url: 'https://host.invalid/parts.zip', file: parts.zip, sha256: {SHA256}}}
     path: subprojects/parts-2.0
 """
 

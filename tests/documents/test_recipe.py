@@ -102,7 +102,9 @@ upstream: demo
 distribution: demo
 local: rocm.1
 builders:
-  git: {kind: upstream, folder: lib/python, packages: [demo], requires: [maturin], cargo: {rustc: ">=1.80"}, system-packages: [{package: protoc, command: protoc}]}
+  git:
+    {kind: upstream, folder: lib/python, packages: [demo], requires: [maturin],
+     cargo: {rustc: ">=1.80"}, system-packages: [{package: protoc, command: protoc}]}
   wheel: {kind: repack}
 system-packages:
   - {package: gcc, command: gcc}

@@ -15,8 +15,8 @@ import pytest
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-# The unit tests are run without what the emulator needs, and leave these out by their mark; but that
-# is seen only once a file was imported.
+# The unit tests are run without what the emulator needs, and leave these out by their mark; but
+# that is seen only once a file was imported.
 if not all(map(find_spec, ("numpy", "tinygrad"))):
     collect_ignore_glob = ["test_[!m]*.py", "test_matrix*.py", "test_memory.py"]
 

@@ -1,4 +1,6 @@
-"""A device for Triton that is the emulator: `kernel[grid](...)` on tensors of the CPU runs there."""
+"""A device for Triton that is the emulator: `kernel[grid](...)` on tensors of the CPU runs
+there.
+"""
 
 from __future__ import annotations
 

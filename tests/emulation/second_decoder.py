@@ -1,4 +1,6 @@
-"""Hold our decoder against LLVM's: the name, every register, constant and offset of instructions."""
+"""Hold our decoder against LLVM's: the name, every register, constant and offset of
+instructions.
+"""
 
 from __future__ import annotations
 
@@ -95,8 +97,10 @@ def _read(rest: str) -> tuple[list[str], dict[str, int]]:
         if re.search(rf"\b{flag}\b", rest):
             modifiers[flag] = 1
     rest = re.sub(
-        r"\b(offset\d?|quad_perm|row_\w+|wave_\w+|bank_mask|bound_ctrl|dst_sel|dst_unused|src\d_sel|"
-        r"op_sel|op_sel_hi|neg_lo|neg_hi|mul|div|cbsz|abid|blgp|vmcnt|lgkmcnt|expcnt):?(\[[^\]]*\]|\S+)?",
+        r"\b(offset\d?|quad_perm|row_\w+|wave_\w+|bank_mask|bound_ctrl|dst_sel|dst_unused"
+        r"|src\d_sel|"
+        r"op_sel|op_sel_hi|neg_lo|neg_hi|mul|div|cbsz|abid|blgp|vmcnt|lgkmcnt"
+        r"|expcnt):?(\[[^\]]*\]|\S+)?",
         "", rest,
     )  # fmt: skip
     rest = re.sub(

@@ -42,7 +42,8 @@ def fits(value: int) -> bool:
 
 
 # By name: bits of the result and of the sources, the result, and SCC (None: it stays).
-TWO: dict[str, tuple[int, int, int, Callable[[int, int], int], Callable[[int, int], bool] | None]] = {
+TWO: dict[str, tuple[int, int, int, Callable[[int, int], int],
+                     Callable[[int, int], bool] | None]] = {
     "s_add_u32": (32, 32, 32, lambda a, b: a + b, lambda a, b: a + b > M32),
     "s_sub_u32": (32, 32, 32, lambda a, b: a - b, lambda a, b: a < b),
     "s_add_i32": (32, 32, 32, lambda a, b: a + b, lambda a, b: not fits(s(a) + s(b))),
@@ -56,7 +57,8 @@ TWO: dict[str, tuple[int, int, int, Callable[[int, int], int], Callable[[int, in
     "s_lshl_b64": (64, 64, 32, lambda a, b: a << b % 64, lambda a, b: (a << b % 64) & M64 != 0),
     "s_lshr_b64": (64, 64, 32, lambda a, b: a >> b % 64, lambda a, b: a >> b % 64 != 0),
     "s_ashr_i32": (32, 32, 32, lambda a, b: s(a) >> b % 32, lambda a, b: s(a) >> b % 32 != 0),
-    "s_ashr_i64": (64, 64, 32, lambda a, b: s(a, 64) >> b % 64, lambda a, b: s(a, 64) >> b % 64 != 0),
+    "s_ashr_i64": (64, 64, 32, lambda a, b: s(a, 64) >> b % 64, lambda a,
+                   b: s(a, 64) >> b % 64 != 0),
     "s_mul_i32": (32, 32, 32, lambda a, b: a * b, None),
     "s_mul_hi_u32": (32, 32, 32, lambda a, b: a * b >> 32, None),
     "s_mul_hi_i32": (32, 32, 32, lambda a, b: s(a) * s(b) >> 32, None),
@@ -75,7 +77,8 @@ ONE: dict[str, tuple[int, int, Callable[[int], int], bool]] = {
     "s_flbit_i32_i64": (32, 64, lambda a: f"{a:064b}".find("0" if a >> 63 else "1"), False),
     "s_sext_i32_i8": (32, 32, lambda a: s(a, 8), False),
     "s_abs_i32": (32, 32, lambda a: abs(s(a)), True),
-    "s_wqm_b32": (32, 32, lambda a: sum(15 << 4 * quad for quad in range(8) if a >> 4 * quad & 15), True),
+    "s_wqm_b32": (32, 32, lambda a: sum(15 << 4 * quad for quad in range(8) if a >> 4 * quad & 15),
+                  True),
 }  # fmt: skip
 
 
@@ -126,7 +129,9 @@ def test_one_source(name: str) -> None:
 
 
 def field(value: int, first: int, count: int, bits: int, *, sign: bool) -> int:
-    """Return a field as its bits are written out from the highest, with the sign above the number."""
+    """Return a field as its bits are written out from the highest, with the sign above the
+    number.
+    """
     above = "1" if sign and value >> bits - 1 else "0"
     text = (above * bits + f"{value:0{bits}b}")[::-1][first : first + count][::-1]
     if not text:

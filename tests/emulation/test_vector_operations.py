@@ -138,7 +138,9 @@ TWO_LONG: dict[str, Callable[[int, int], int]] = {
     "v_add_i16": lambda a, b: a + b & 0xFFFF,
     "v_sub_i16": lambda a, b: a - b & 0xFFFF,
     "v_cvt_pk_u16_u32": lambda a, b: min(a, 0xFFFF) | min(b, 0xFFFF) << 16,
-    "v_cvt_pk_i16_i32": lambda a, b: (max(min(s(a), 0x7FFF), -0x8000) & 0xFFFF) | (max(min(s(b), 0x7FFF), -0x8000) & 0xFFFF) << 16,
+    "v_cvt_pk_i16_i32": lambda a,
+    b: (max(min(s(a), 0x7FFF), -0x8000) & 0xFFFF) | (max(min(s(b), 0x7FFF),
+        -0x8000) & 0xFFFF) << 16,
     "v_pack_b32_f16": lambda a, b: a & 0xFFFF | (b & 0xFFFF) << 16,
 }  # fmt: skip
 THREE: dict[str, Callable[[int, int, int], int]] = {
@@ -165,8 +167,10 @@ THREE: dict[str, Callable[[int, int, int], int]] = {
     "v_lshl_or_b32": lambda a, b, c: a << b % 32 | c,
     "v_and_or_b32": lambda a, b, c: a & b | c,
     "v_or3_b32": lambda a, b, c: a | b | c,
-    "v_sad_u8": lambda a, b, c: c + sum(abs(x - y) for x, y in zip(a.to_bytes(4), b.to_bytes(4), strict=True)),
-    "v_sad_hi_u8": lambda a, b, c: c + (sum(abs(x - y) for x, y in zip(a.to_bytes(4), b.to_bytes(4), strict=True)) << 16),
+    "v_sad_u8": lambda a, b, c: c + sum(abs(x - y) for x,
+                                        y in zip(a.to_bytes(4), b.to_bytes(4), strict=True)),
+    "v_sad_hi_u8": lambda a, b,
+    c: c + (sum(abs(x - y) for x, y in zip(a.to_bytes(4), b.to_bytes(4), strict=True)) << 16),
     "v_sad_u16": lambda a, b, c: c + abs((a & 0xFFFF) - (b & 0xFFFF)) + abs((a >> 16) - (b >> 16)),
     "v_sad_u32": lambda a, b, c: c + abs(a - b),
 }  # fmt: skip

@@ -1,4 +1,6 @@
-"""vLLM's Triton kernels of the path that serves text, compiled for gfx90a and run by the emulator."""
+"""vLLM's Triton kernels of the path that serves text, compiled for gfx90a and run by the
+emulator.
+"""
 
 from __future__ import annotations
 

@@ -84,7 +84,9 @@ def minimum(dtype: Any) -> Outcome:
 
 
 def penalties(dtype: Any) -> Outcome:
-    """Count the tokens of prompts and answers by one kernel, and hold them against logits by one."""
+    """Count the tokens of prompts and answers by one kernel, and hold them against logits by
+    one.
+    """
     module = importlib.import_module(_SAMPLE + "penalties")
     words, rows = 300, torch.tensor([1, 0], dtype=torch.int32)
     tokens = torch.randint(0, words, (3, 64), generator=torch.manual_seed(3), dtype=torch.int32)
@@ -166,7 +168,9 @@ def biases(dtype: Any) -> Outcome:
 
 
 def murmur3(content: bytes) -> int:
-    """Return the hash of whole words by MurmurHash3 for 32 bits, with seed 0, as it is published."""
+    """Return the hash of whole words by MurmurHash3 for 32 bits, with seed 0, as it is
+    published.
+    """
     mixed = 0
     for (word,) in struct.iter_unpack("<I", content):
         key = word * 0xCC9E2D51 & 0xFFFFFFFF

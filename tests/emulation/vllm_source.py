@@ -1,8 +1,8 @@
 """vLLM's own modules with Triton kernels, loaded from the pinned wheel onto the emulated device.
 
-The modules that are named here are loaded as they are. What they import of the rest of vLLM is stood
-in for, as importing all of it would need a GPU's or a CPU's back end: a stand-in may be named,
-inherited from or noted in a signature, and is an error as soon as it is called.
+The modules that are named here are loaded as they are. What they import of the rest of vLLM is
+stood in for, as importing all of it would need a GPU's or a CPU's back end: a stand-in may be
+named, inherited from or noted in a signature, and is an error as soon as it is called.
 """
 
 from __future__ import annotations

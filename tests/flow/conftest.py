@@ -42,13 +42,15 @@ upstreams:
     licence: MIT
     why: Computes things.
     sources:
-      - {{kind: wheel, package: small-engine, file: small_engine-1.0-py3-none-any.whl, sha256: {engine}}}
+      - {{kind: wheel, package: small-engine,
+          file: small_engine-1.0-py3-none-any.whl, sha256: {engine}}}
 profiles:
   cpu:
     recipes: [transport, engine]
     install: [small-engine, small-transport]
     externals:
-      - {{package: helper, version: '3.0', file: helper-3.0-py3-none-any.whl, sha256: {helper}, why: It is heavy.}}
+      - {{package: helper, version: '3.0',
+          file: helper-3.0-py3-none-any.whl, sha256: {helper}, why: It is heavy.}}
 """
 # A PEP 517 backend of its own, so that a build needs nothing but a compiler.
 BACKEND = (
@@ -59,8 +61,10 @@ import platform, subprocess
 def build_wheel(wheel_directory, config_settings=None, metadata_directory=None):
     version = pathlib.Path("VERSION").read_text().strip()
     tag = f"py3-none-linux_{platform.machine()}"
-    subprocess.run(["gcc", "-shared", "-fPIC", "-g0", "-Wl,--build-id=none", "-o", "libtransport.so", "upstream/transport.c"], check=True)
-    files = {"small_transport/__init__.py": b"", "small_transport/libtransport.so": pathlib.Path("libtransport.so").read_bytes()}
+    compiler = ["gcc", "-shared", "-fPIC", "-g0", "-Wl,--build-id=none"]
+    subprocess.run([*compiler, "-o", "libtransport.so", "upstream/transport.c"], check=True)
+    library = pathlib.Path("libtransport.so").read_bytes()
+    files = {"small_transport/__init__.py": b"", "small_transport/libtransport.so": library}
     name = write_wheel(wheel_directory, "small-transport", version, tag, files)
     return name
 """
@@ -287,11 +291,14 @@ def make_template(folder: Path) -> Checkout:
         "patches/transport/0001-answer-for-amd.edit.yaml": TRANSPORT_EDIT,
         "patches/engine/series": "0001-without-cuda.edit.yaml\n",
         "patches/engine/0001-without-cuda.edit.yaml": ENGINE_EDIT,
-        "recipes/transport/recipe.yaml": "upstream: transport\ndistribution: small-transport\nlocal: rocm.1\n"
+        "recipes/transport/recipe.yaml": "upstream: transport\ndistribution: small-transport\n"
+        "local: rocm.1\n"
         "builders: {git: {kind: pep517}}\nsystem-packages: [{package: gcc, command: gcc}]\n",
-        "recipes/transport/pyproject.toml": '[build-system]\nrequires = []\nbuild-backend = "backend"\nbackend-path = ["."]\n',
+        "recipes/transport/pyproject.toml": "[build-system]\nrequires = []\n"
+        'build-backend = "backend"\nbackend-path = ["."]\n',
         "recipes/transport/backend.py": BACKEND,
-        "recipes/engine/recipe.yaml": "upstream: engine\ndistribution: small-engine\nlocal: cpu.1\nbuilders: {wheel: {kind: repack}}\n",
+        "recipes/engine/recipe.yaml": "upstream: engine\ndistribution: small-engine\nlocal: cpu.1\n"
+        "builders: {wheel: {kind: repack}}\n",
     }
     for path, text in files.items():
         (checkout.root / path).parent.mkdir(parents=True, exist_ok=True)

@@ -24,7 +24,9 @@ ANSWERS = {
     "return 'a\\0b.whl'": "which is no name of a wheel",
     "return 'a\\udcff.whl'": "which is no name of a wheel",
     "return 'a' * 5000 + '.whl'": "aaa…', which is no name of a wheel",
-    "open(wheel_directory + '/x.txt', 'w').close(); return 'x.txt'": "answered with 'x.txt', which is no name of a wheel",
+    "open(wheel_directory + '/x.txt', 'w').close(); return 'x.txt'": (
+        "answered with 'x.txt', which is no name of a wheel"
+    ),
     f"return {WHEEL!r}": "and there is no such file",
     THERE + "path.write_text('x'); return path.name": "which is no zip archive",
     THERE + "path.mkdir(); return path.name": "and that is no file",
@@ -32,9 +34,11 @@ ANSWERS = {
     THERE + "path.symlink_to(path.name); return path.name": "and there is no such file",
     THERE + "os.mkfifo(path); return path.name": "and that is no file",
     THERE
-    + "shutil.rmtree(path.parent); return path.name": "removed the folder for its wheel, or put another in its place",
-    THERE
-    + "path.parent.rmdir(); path.parent.symlink_to('/etc'); return 'passwd'": "removed the folder for its wheel",
+    + "shutil.rmtree(path.parent); return path.name": "removed the folder for its wheel, or put "
+    "another in its place",
+    THERE + "path.parent.rmdir(); path.parent.symlink_to('/etc'); return 'passwd'": (
+        "removed the folder for its wheel"
+    ),
     "import os; os._exit(0)": "it ended without an answer",
     "raise SystemExit(0)": "it ended without an answer",
 }

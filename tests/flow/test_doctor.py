@@ -131,7 +131,9 @@ builders:
     packages: [demo]
     requires: [maturin]
     cargo: {rustc: ">=99.1"}
-    system-packages: [{package: no-tool, command: no-such-tool-at-all}, {package: dash, command: sh}]
+    system-packages:
+      - {package: no-tool, command: no-such-tool-at-all}
+      - {package: dash, command: sh}
   wheel: {kind: repack}
 """
 

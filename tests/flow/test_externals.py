@@ -25,7 +25,9 @@ UNRESOLVED = (
 
 @pytest.fixture
 def vendor(checkout: Checkout, tmp_path: Path) -> Path:
-    """The engine comes to require a framework, of which only a vendor's index has the right builds; returns the folder of that index."""
+    """The engine comes to require a framework, of which only a vendor's index has the right builds;
+    returns the folder of that index.
+    """
     checkout.release("1.1", "helper>=2", "only-for-cuda==9", "framework>=2.13")
     sha256 = hashlib.sha256(
         (checkout.index / "small_engine-1.1-py3-none-any.whl").read_bytes()

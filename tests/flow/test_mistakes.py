@@ -369,7 +369,9 @@ def test_without_git_every_command_says_what_to_install(
 
 
 def test_a_cache_is_found_from_every_folder(checkout: Checkout) -> None:
-    """What is relative to this folder would be another cache to git, which works in folders of its own."""
+    """What is relative to this folder would be another cache to git, which works in folders of its
+    own.
+    """
     command = [*checkout.command("patches", "check", "transport"), "--json"]
     environment = {**checkout.environment(), "FORKHOUSE_CACHE": "near"}
     result = subprocess.run(

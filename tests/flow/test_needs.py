@@ -21,7 +21,11 @@ python: '>=3.11'
 rocm: '>=5'
 gpu-targets: [gfx90a]
 upstreams:
-  demo: {{version: '1', licence: MIT, why: x, sources: [{{kind: git, url: 'https://host.invalid/demo', commit: {commit}}}]}}
+  demo:
+    version: '1'
+    licence: MIT
+    why: x
+    sources: [{{kind: git, url: 'https://host.invalid/demo', commit: {commit}}}]
 profiles:
   cpu: {{recipes: [{recipes}], install: [demo]}}
 """
@@ -64,7 +68,8 @@ def test_a_need_that_the_profile_does_not_build_is_refused(checkout: Callable[..
     plant = checkout(engine="transfer", transfer="transport, other")
     with pytest.raises(
         DocumentError,
-        match=r"recipes/transfer needs 'transport', which the profile cpu does not build\n.*'other'.*\nThe profile",
+        match=r"recipes/transfer needs 'transport', which the profile cpu does not build\n"
+        r".*'other'.*\nThe profile",
     ):
         plant.checkout.recipes("cpu")
 

@@ -115,7 +115,12 @@ def test_a_signal_while_the_program_is_loaded_is_no_failure(checkout: Checkout) 
 
 def test_an_ignored_signal_stays_ignored(checkout: Checkout) -> None:
     """As nohup(1) wants it."""
-    ignoring = f"import os, signal; signal.signal(signal.SIGHUP, signal.SIG_IGN); os.execv({sys.executable!r}, {['python', '-m', 'forkhouse', '--root', str(checkout.root), 'lock', '--check', '--offline']!r})"
+    check = ["lock", "--check", "--offline"]
+    command = ["python", "-m", "forkhouse", "--root", str(checkout.root), *check]
+    ignoring = (
+        "import os, signal; signal.signal(signal.SIGHUP, signal.SIG_IGN); "
+        f"os.execv({sys.executable!r}, {command!r})"
+    )
     with subprocess.Popen(
         [sys.executable, "-c", ignoring],
         env=checkout.environment(),

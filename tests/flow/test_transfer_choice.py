@@ -24,7 +24,8 @@ if TYPE_CHECKING:
 def test_one_setting_chooses_the_transfer_library(
     plant: Plant, chosen: str | None, recipe: str, other: str
 ) -> None:
-    checkout = replace(plant.checkout, transfer=chosen)  # type: ignore[arg-type]  # as the command line gives it
+    # As the command line gives it.
+    checkout = replace(plant.checkout, transfer=chosen)  # type: ignore[arg-type]
     names = list(checkout.recipes("rocm"))
     assert recipe in names
     assert other not in names

@@ -99,7 +99,9 @@ def hip(toolchain: HipToolchain) -> Hip:
 
 
 def link(folder: Path, *objects: Path) -> bytes:
-    """Link objects to a library that needs the HIP runtime, as any library of that name does for the linker."""
+    """Link objects to a library that needs the HIP runtime, as any library of that name does for
+    the linker.
+    """
     compiled(folder, "", "-Wl,-soname,libamdhip64.so.7", name="libamdhip64.so.7")
     command = [
         "gcc",
@@ -273,7 +275,8 @@ def test_a_library_of_which_one_source_is_for_another_gpu_is_refused(
         make_wheel(files={"demo/ext.so": link(tmp_path, first, second)}, tag=LINUX)
     )
     assert re.fullmatch(
-        r"demo/ext\.so has no code for gfx90a in its bundle at byte \d+ of \.hip_fatbin, but for gfx908",
+        r"demo/ext\.so has no code for gfx90a in its bundle at byte \d+ of \.hip_fatbin, but for "
+        r"gfx908",
         finding,
     )
 

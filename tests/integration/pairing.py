@@ -1,4 +1,6 @@
-"""A prefill and a decode worker that are unlike each other, and what becomes of requests to them."""
+"""A prefill and a decode worker that are unlike each other, and what becomes of requests to
+them.
+"""
 
 from __future__ import annotations
 

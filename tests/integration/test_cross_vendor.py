@@ -96,7 +96,8 @@ PAIRINGS = (
         prefill=Side(backend=None),
         decode=Side(backend=None, block_tokens=2 * BLOCK_TOKENS),
         upstream=WRONG,
-        ours="refused: Blocks of a prefill worker with the layout LBHNC, where those here are 2 times as long as theirs and in the layout LBHNC, "
+        ours="refused: Blocks of a prefill worker with the layout LBHNC, where those here are 2 "
+        "times as long as theirs and in the layout LBHNC, "
         "can be put in order only where an attention backend is known to keep key and value of a "
         "token side by side, without scales",
         decides="It keeps the keys of a block apart from the values.",
@@ -106,7 +107,8 @@ PAIRINGS = (
         prefill=Side(block_tokens=2 * BLOCK_TOKENS),
         upstream=UNEVEN,
         ours=UNEVEN,
-        decides="A block of the prefill worker must go whole into one of the decode worker: give decode the longer blocks.",
+        decides="A block of the prefill worker must go whole into one of the decode worker: give "
+        "decode the longer blocks.",
     ),
     Pairing(
         name="heads first to tokens first",
@@ -155,14 +157,16 @@ PAIRINGS = (
         prefill=Side(layout=HEADS_FIRST),
         decode=Side(layout=TOKENS_FIRST, staging=True, transfer={"enable_permute_local_kv": True}),
         upstream=SAME,
-        decides="With that setting staging memory has heads first, and the copy to the device exchanges the order.",
+        decides="With that setting staging memory has heads first, and the copy to the device "
+        "exchanges the order.",
     ),
     Pairing(
         name="staging in another order than the sender's",
         prefill=Side(layout=TOKENS_FIRST),
         decode=Side(layout=TOKENS_FIRST, staging=True, transfer={"enable_permute_local_kv": True}),
         upstream="refused: Heterogeneous TP expects same kv_cache_layout",
-        ours="refused: Blocks of a prefill worker with the layout LBNHC, where those here are in the layout LBHNC, cannot be put in order in "
+        ours="refused: Blocks of a prefill worker with the layout LBNHC, where those here are in "
+        "the layout LBHNC, cannot be put in order in "
         "staging memory with enable_permute_local_kv",
         decides="Here nothing would have to be exchanged but for that setting: leave it out.",
     ),
@@ -170,7 +174,8 @@ PAIRINGS = (
         name="nixl to rixl",
         decode=Side(rixl=True),
         upstream="does not start: NIXL is not available",
-        decides="The transfer package is chosen by what is installed. Here rixl is NIXL 1.1.0, of which RIXL 1.1.0 is a fork.",
+        decides="The transfer package is chosen by what is installed. Here rixl is NIXL 1.1.0, of "
+        "which RIXL 1.1.0 is a fork.",
     ),
     Pairing(
         name="all at once",

@@ -1,4 +1,6 @@
-"""Chat completions with prefill and decode in two vLLM engines, and the KV blocks that went from one to the other."""
+"""Chat completions with prefill and decode in two vLLM engines, and the KV blocks that went from
+one to the other.
+"""
 
 from __future__ import annotations
 

@@ -62,7 +62,9 @@ class Machine:
         ip("-n", self.switch, "link", "set", self.port, state)
 
     def isolate(self, state: str) -> None:
-        """Let the switch pass nothing between this machine and others that are isolated ("on"), or all ("off")."""
+        """Let the switch pass nothing between this machine and others that are isolated ("on"), or
+        all ("off").
+        """
         subprocess.run(
             ["bridge", "-n", self.switch, "link", "set", "dev", self.port, "isolated", state],
             check=True,

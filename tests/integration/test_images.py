@@ -124,7 +124,9 @@ class Viewing:
     seen: Path
 
     def ask(self, *urls: str) -> tuple[int, str]:
-        """Return the status of a request about images, and the answer, or what was said in its place."""
+        """Return the status of a request about images, and the answer, or what was said in its
+        place.
+        """
         images = [{"type": "image_url", "image_url": {"url": url}} for url in urls]
         message = {"role": "user", "content": [{"type": "text", "text": "What is this?"}, *images]}
         body = {"model": MODEL_NAME, "messages": [message], "max_tokens": ANSWER_TOKENS}
@@ -143,13 +145,17 @@ class Viewing:
         )
 
     def look(self, *pictures: Picture) -> list[dict[str, Any]]:
-        """Show pictures in one request, compare what was read with them, and return what the worker noted of each."""
+        """Show pictures in one request, compare what was read with them, and return what the worker
+        noted of each.
+        """
         return self.compare(pictures, *self.ask(*(picture.url for picture in pictures)))
 
     def compare(
         self, pictures: Iterable[Picture], status: int, answer: str
     ) -> list[dict[str, Any]]:
-        """Compare what an answer is about with the pictures that were shown, and return what the worker noted of each."""
+        """Compare what an answer is about with the pictures that were shown, and return what the
+        worker noted of each.
+        """
         assert status == HTTP_OK, answer
         pictures = tuple(pictures)
         noted = {image["word"]: image for image in self.images()}
@@ -208,7 +214,9 @@ def library(stack_python: Path) -> Path:
 def started_viewing(
     setting: Setting, library: Path | None, *, worker: str | None = None
 ) -> Iterator[Viewing]:
-    """Start a front end that finds `library` or none, and a worker that may use the transports `worker`; end both afterwards."""
+    """Start a front end that finds `library` or none, and a worker that may use the transports
+    `worker`; end both afterwards.
+    """
     device = setting.device
     transports = worker or device.transports
     environment = {

@@ -29,7 +29,9 @@ def place(device: Device) -> str:
 
 
 def kernels_here() -> str:
-    """Return the library of the CPU build whose instructions this processor has, by what the kernel says of it."""
+    """Return the library of the CPU build whose instructions this processor has, by what the kernel
+    says of it.
+    """
     flags = set(
         re.findall(
             r"^flags\s*: (.*)$", Path("/proc/cpuinfo").read_text(encoding="utf-8"), re.MULTILINE

@@ -95,7 +95,9 @@ def _keys(port: int) -> int:
 
 
 def _requests(port: int) -> Counter[str]:
-    """Return how many requests NATS handed to the workers, by what Dynamo calls them, asked at its monitoring port."""
+    """Return how many requests NATS handed to the workers, by what Dynamo calls them, asked at its
+    monitoring port.
+    """
     connections = json.loads(fetch(port, "/connz?subs=detail")[1])["connections"]
     handed: Counter[str] = Counter()
     for connection in connections:

@@ -25,7 +25,9 @@ pytestmark = [pytest.mark.integration, pytest.mark.timeout(600)]
 
 @pytest.fixture(scope="module")
 def stack(setting: Setting, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    """Two workers that keep what they computed and tell the front end so, which chooses between them by it."""
+    """Two workers that keep what they computed and tell the front end so, which chooses between
+    them by it.
+    """
     sockets = tmp_path_factory.mktemp("events")
     plans = [
         WorkerPlan(

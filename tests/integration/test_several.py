@@ -116,7 +116,9 @@ class Load:
             )
 
     async def run(self) -> Outcome:
-        """Ask for 1, 4 and 16 answers at once to each prompt, in rounds, with clients that go away in between."""
+        """Ask for 1, 4 and 16 answers at once to each prompt, in rounds, with clients that go away
+        in between.
+        """
         stop, right, wrong, left = asyncio.Event(), Counter[int](), list[tuple[int, str, str]](), 0
         words = self.prompts[0].text.split()
         noises = [asyncio.create_task(self.noise(stop, words)) for _ in range(CLIENTS)]

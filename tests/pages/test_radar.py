@@ -17,7 +17,9 @@ HOSTILE = "<script>alert('x')</script> & \"y\""
 
 
 def matrix(name: str, *, columns: int = 3, pin: str = "c0", beyond: int = 0) -> Matrix:
-    """Return a matrix of one patch that the last candidate breaks, all of whose texts end with `name`."""
+    """Return a matrix of one patch that the last candidate breaks, all of whose texts end with
+    `name`.
+    """
     verdicts = [Verdict.CLEAN] * (columns - 1) + [Verdict.CONFLICT]
     patch = f"0001-{name}.edit.yaml"
     return Matrix(

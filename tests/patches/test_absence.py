@@ -86,7 +86,8 @@ class Upstream:
     def edit(self, path: str = "gpu/attn_one.py", after: str = "", operation: str = "") -> None:
         operation = (
             operation
-            or "replace: {function: vendor_devices}\n        with: |\n          def vendor_devices():\n              return 7"
+            or "replace: {function: vendor_devices}\n        with: |\n"
+            "          def vendor_devices():\n              return 7"
         )
         (self.series / "series").write_text("0001-e.edit.yaml\n", encoding="utf-8")
         text = (

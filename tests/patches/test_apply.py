@@ -355,7 +355,8 @@ def test_what_has_no_name_breaks_a_condition_that_something_is_gone(bench: Bench
 
     with pytest.raises(
         PostConditionError,
-        match=r"must be gone from r/a\.txt, and nobody can say so: r/a\.txt, line 2 of r/b\.txt: '\.' is",
+        match=r"must be gone from r/a\.txt, and nobody can say so: r/a\.txt, line 2 of r/b\.txt: "
+        r"'\.' is",
     ):
         apply("absent: {requirement: nixl, in: r/a.txt}")
     with pytest.raises(PostConditionError, match=r"but it is in r/a\.txt \(line 1 of r/b\.txt\)"):
@@ -433,7 +434,8 @@ def test_an_edit_adds_a_file_of_ours(bench: Bench) -> None:
 def test_an_edit_never_overwrites_a_file_of_the_upstream(bench: Bench) -> None:
     with pytest.raises(
         PatchConflictError,
-        match=r"demo/0001-a\.edit\.yaml: pkg/new\.py is to be added, and the upstream has another file",
+        match=r"demo/0001-a\.edit\.yaml: pkg/new\.py is to be added, and the upstream has another "
+        r"file",
     ):
         bench.apply(
             {"0001-a.edit.yaml": ADD},

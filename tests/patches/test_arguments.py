@@ -59,7 +59,10 @@ def test_an_argument_without_a_keyword_stands_before_the_keywords(
     edit = edit_of("python", new)
     assert apply_edit(old, edit) == now
     assert effect_present(now, edit)
-    before, after = (ast.parse(text).body[0].value for text in (old, now))  # type: ignore[attr-defined]
+    before, after = (
+        ast.parse(text).body[0].value  # type: ignore[attr-defined]
+        for text in (old, now)
+    )
     kept = [ast.dump(each) for each in (*before.args, *before.keywords)]
     assert len(kept) + 1 == len(after.args) + len(after.keywords)
     if not new.startswith("**") and "b=2" not in new:
@@ -90,7 +93,8 @@ def test_so_it_does_in_meson(old: str, now: str) -> None:
         (
             "b",
             "f(k=1, *a)\n",
-            r"b would have to stand before k=1, and so before \*a, whose values would be other arguments then",
+            r"b would have to stand before k=1, and so before \*a, whose values would be other "
+            r"arguments then",
         ),
         ("*b", "f(a, k=1, *c, **kw)\n", r"and so before \*c"),
         ("k=2", "f(a, k=1)\n", "The call has k=1 already. Use `replace: k=` with the whole of it"),
@@ -159,7 +163,10 @@ def test_the_variable_of_a_redirection_is_no_argument(redirection: str) -> None:
 
 @pytest.mark.parametrize("change", ["remove: --gpus all", "replace: --gpus all\n  with: --gpus=1"])
 def test_two_arguments_that_are_there_are_not_said_to_be_gone(change: str) -> None:
-    text = f"path: f\nlanguage: bash\noperations:\n- argument:\n    of: {{call: docker}}\n    {change.replace('  with', '    with')}\n"
+    text = (
+        f"path: f\nlanguage: bash\noperations:\n- argument:\n    of: {{call: docker}}\n"
+        f"    {change.replace('  with', '    with')}\n"
+    )
     edit = parse(CodeEdit, text, name="edit")
     with pytest.raises(PatchConflictError, match="no argument --gpus all, but run, --gpus, all"):
         apply_edit("docker run --gpus all image\n", edit)

@@ -1,7 +1,8 @@
-"""Random documents of YAML, JSON and TOML, written by a model of their own, edited, and read by the formats' own readers.
+"""Random documents of YAML, JSON and TOML, written by a model of their own, edited, and read by the
+formats' own readers.
 
-Each key has a name of its own, and each comment names the key that it is about. So it can be told without any parser of ours whether a
-comment stands where it stood.
+Each key has a name of its own, and each comment names the key that it is about. So it can be told
+without any parser of ours whether a comment stands where it stood.
 """
 
 from __future__ import annotations
@@ -134,7 +135,9 @@ class Writer:
         return f"{head}{remark}\n{inner if dashes else indent(inner, '  ')}"
 
     def yaml_block(self, value: object) -> str:
-        pairs = value.items() if isinstance(value, dict) else ((None, each) for each in value)  # type: ignore[attr-defined]
+        pairs = (
+            value.items() if isinstance(value, dict) else ((None, each) for each in value)  # type: ignore[attr-defined]
+        )
         pieces = []
         for key, each in pairs:
             name = key or f"n{next(self.names)}"
@@ -210,7 +213,8 @@ class Writer:
             name = ".".join((*path, key))
             if isinstance(each, dict) and self.chance.random() < 0.6:
                 tables.append(
-                    f"\n{above}[{name}]{self.maybe(f'  # at {key}')}\n{self.toml(each, (*path, key))}"
+                    f"\n{above}[{name}]{self.maybe(f'  # at {key}')}\n"
+                    f"{self.toml(each, (*path, key))}"
                 )
             elif (
                 isinstance(each, list)
@@ -329,7 +333,9 @@ def unordered(value: object) -> str:
 
 
 def misplaced(before: str, after: str, sign: str, value_now: object) -> str | None:
-    """Return a comment that is lost or stands elsewhere, though the key that it is about is there as it was."""
+    """Return a comment that is lost or stands elsewhere, though the key that it is about is there
+    as it was.
+    """
     keys = {step for path, _ in places(value_now) for step in path[-1:] if isinstance(step, str)}
     lines = after.splitlines()
     for what, key in re.findall(rf"{sign} (above|at) (k\d+)", before):
@@ -382,7 +388,8 @@ def test_random_data_is_changed_by_exactly_what_an_operation_says(language: str)
         newline = chance.choice(("\n", "\n", "\r\n"))
         text = text.replace("\n", newline)
         read = READERS[language]
-        value = read(text)  # type: ignore[assignment]  # a literal of YAML may say less than was put into it
+        # A literal of YAML may say less than was put into it.
+        value = read(text)  # type: ignore[assignment]
         picked = chosen(chance, value)
         if picked is None:
             continue

@@ -33,7 +33,8 @@ def names(content: bytes, strip: int = 1) -> list[tuple[PartKind, str, str]]:
     ("head", "kind", "old", "new"),
     [
         (
-            b"diff --git a/old f b/new f\nsimilarity index 100%\nrename from old f\nrename to new f\n",
+            b"diff --git a/old f b/new f\nsimilarity index 100%\nrename from old f\n"
+            b"rename to new f\n",
             PartKind.RENAME,
             "old f",
             "new f",
@@ -52,7 +53,8 @@ def names(content: bytes, strip: int = 1) -> list[tuple[PartKind, str, str]]:
             "f",
         ),
         (
-            b'diff --git "a/caf\\303\\251\\t\\"" "b/caf\\303\\251\\t\\""\nold mode 100644\nnew mode 100755\n',
+            b'diff --git "a/caf\\303\\251\\t\\"" "b/caf\\303\\251\\t\\""\nold mode 100644\n'
+            b"new mode 100755\n",
             PartKind.CHANGE,
             'café\t"',
             'café\t"',
@@ -70,7 +72,8 @@ def names(content: bytes, strip: int = 1) -> list[tuple[PartKind, str, str]]:
             "f",
         ),
         (
-            b"diff --git i/f w/f\nnew file mode 100644\n--- /dev/null\n+++ w/f\n@@ -0,0 +1 @@\n+x\n",
+            b"diff --git i/f w/f\nnew file mode 100644\n--- /dev/null\n+++ w/f\n@@ -0,0 +1 @@\n"
+            b"+x\n",
             PartKind.ADD,
             "f",
             "f",
@@ -98,14 +101,14 @@ def test_what_gits_own_headers_say(head: bytes, kind: PartKind, old: str, new: s
     ("head", "kind", "name"),
     [
         (
-            b"--- a/f\t2020-01-01 10:00:00.000000000 +0100\n+++ b/f\t2020-01-02 10:00:00.000000000 +0100\n"
-            + HUNK,
+            b"--- a/f\t2020-01-01 10:00:00.000000000 +0100\n"
+            b"+++ b/f\t2020-01-02 10:00:00.000000000 +0100\n" + HUNK,
             PartKind.CHANGE,
             "f",
         ),
         (
-            b"--- a/f 2020-01-01 10:00:00.000000000 +0100\n+++ b/f 2020-01-02 10:00:00.000000000 +0100\n"
-            + HUNK,
+            b"--- a/f 2020-01-01 10:00:00.000000000 +0100\n"
+            b"+++ b/f 2020-01-02 10:00:00.000000000 +0100\n" + HUNK,
             PartKind.CHANGE,
             "f",
         ),
@@ -124,33 +127,38 @@ def test_what_gits_own_headers_say(head: bytes, kind: PartKind, old: str, new: s
         ),
         (b"Index: a/f\n" + b"=" * 67 + b"\n--- a/f\n+++ b/f\n" + HUNK, PartKind.CHANGE, "f"),
         (
-            b"diff -r 0123456789ab f\n--- a/f\tThu Jan 01 00:00:00 1970 +0000\n+++ b/f\tSat Nov 28 10:00:00 2026 +0000\n"
-            + HUNK,
+            b"diff -r 0123456789ab f\n--- a/f\tThu Jan 01 00:00:00 1970 +0000\n"
+            b"+++ b/f\tSat Nov 28 10:00:00 2026 +0000\n" + HUNK,
             PartKind.CHANGE,
             "f",
         ),
         (
-            b"--- /dev/null\tThu Jan 01 00:00:00 1970 +0000\n+++ b/f\tSat Nov 28 10:00:00 2026 +0000\n@@ -0,0 +1 @@\n+x\n",
+            b"--- /dev/null\tThu Jan 01 00:00:00 1970 +0000\n"
+            b"+++ b/f\tSat Nov 28 10:00:00 2026 +0000\n@@ -0,0 +1 @@\n+x\n",
             PartKind.ADD,
             "f",
         ),
         (
-            b"--- a/f\t1970-01-01 00:00:00.000000000 +0000\n+++ b/f\t2020-01-02 10:00:00 +0100\n@@ -0,0 +1 @@\n+x\n",
+            b"--- a/f\t1970-01-01 00:00:00.000000000 +0000\n+++ b/f\t2020-01-02 10:00:00 +0100\n"
+            b"@@ -0,0 +1 @@\n+x\n",
             PartKind.ADD,
             "f",
         ),
         (
-            b"--- a/f\t1969-12-31 19:00:00.000000000 -0500\n+++ b/f\t2020-01-02 10:00:00 +0100\n@@ -0,0 +1 @@\n+x\n",
+            b"--- a/f\t1969-12-31 19:00:00.000000000 -0500\n+++ b/f\t2020-01-02 10:00:00 +0100\n"
+            b"@@ -0,0 +1 @@\n+x\n",
             PartKind.ADD,
             "f",
         ),
         (
-            b"--- a/f\t2020-01-02 10:00:00 +0100\n+++ b/f\t1970-01-01 01:00:00.000000000 +0100\n@@ -1 +0,0 @@\n-x\n",
+            b"--- a/f\t2020-01-02 10:00:00 +0100\n+++ b/f\t1970-01-01 01:00:00.000000000 +0100\n"
+            b"@@ -1 +0,0 @@\n-x\n",
             PartKind.REMOVE,
             "f",
         ),
         (
-            b"--- a/f\t2020-01-02 10:00:00 +0100\n+++ b/f\t1970-01-01 00:00:01 +0000\n@@ -1 +0,0 @@\n-x\n",
+            b"--- a/f\t2020-01-02 10:00:00 +0100\n+++ b/f\t1970-01-01 00:00:01 +0000\n"
+            b"@@ -1 +0,0 @@\n-x\n",
             PartKind.CHANGE,
             "f",
         ),
@@ -381,7 +389,8 @@ def test_an_empty_line_of_context_may_have_lost_its_blank() -> None:
 MAIL = (
     b"From "
     + b"0" * 40
-    + b" Mon Sep 17 00:00:00 2001\nFrom: T <t@localhost>\nSubject: [PATCH] Words\n\nMessage.\n---\n f | 2 +-\n\n"
+    + b" Mon Sep 17 00:00:00 2001\nFrom: T <t@localhost>\nSubject: [PATCH] Words\n\nMessage.\n---\n"
+    b" f | 2 +-\n\n"
 )
 
 
@@ -462,7 +471,10 @@ def test_two_files_that_are_no_copies_are_refused(other: str) -> None:
 
 
 def test_names_lose_as_many_folders_as_asked_for() -> None:
-    deep = b"diff --git a/x/f b/x/f\nnew file mode 100644\n--- /dev/null\n+++ b/x/f\n@@ -0,0 +1 @@\n+x\n"
+    deep = (
+        b"diff --git a/x/f b/x/f\nnew file mode 100644\n--- /dev/null\n+++ b/x/f\n@@ -0,0 +1 @@\n"
+        b"+x\n"
+    )
     assert names(deep) == [(PartKind.ADD, "x/f", "x/f")]
     assert names(deep, 2) == [(PartKind.ADD, "f", "f")]
     assert names(b"diff --git f f\nold mode 100644\nnew mode 100755\n", 0) == [
@@ -522,7 +534,8 @@ def test_names_lose_as_many_folders_as_asked_for() -> None:
         ),
         (
             b"diff --git a/f b/f\n" + HUNK,
-            r"line 2: f: a hunk stands right behind `diff --git`, and `---` and `\+\+\+` are missing",
+            r"line 2: f: a hunk stands right behind `diff --git`, and `---` and `\+\+\+` are "
+            r"missing",
         ),
         (
             b"diff --git a/f b/f\nindex 1..2\n--- a/f\n+++ b/f\nnew mode 100755\n" + HUNK,
@@ -603,7 +616,8 @@ def test_names_lose_as_many_folders_as_asked_for() -> None:
         (b"diff --git a/f b/g\n--- a/f\n+++ b/g\n" + HUNK, r"line 1: its names do not agree"),
         (b"diff --git a/f b/f\n--- a/f\n+++ b/g\n" + HUNK, r"line 1: its names do not agree"),
         (
-            b"diff --git a/f b/f\nnew file mode 100644\n--- /dev/null\n+++ b/f\n@@ -1 +1 @@\n-a\n+b\n",
+            b"diff --git a/f b/f\nnew file mode 100644\n--- /dev/null\n+++ b/f\n@@ -1 +1 @@\n-a\n"
+            b"+b\n",
             r"line 5: f is a new file",
         ),
         (b"--- a/f\n+++ /dev/null\n@@ -1 +1 @@\n-a\n+b\n", r"line 3: f is to be removed"),

@@ -185,7 +185,8 @@ def test_only_ascii_is_said_of_an_unknown_encoding(
 ) -> None:
     with pytest.raises(
         PatchConflictError,
-        match=r"a\.c is not UTF-8 and does not say what it is, .* only ASCII .* the edit has '\u00fc'",
+        match=r"a\.c is not UTF-8 and does not say what it is, .* only ASCII .* the edit has "
+        r"'\u00fc'",
     ):
         edited(C.encode("latin-1"), "text", where)
 
@@ -246,9 +247,12 @@ def test_a_declaration_that_turns_the_rest_into_something_else_is_refused(
 @pytest.mark.parametrize(
     "head",
     [
-        b"# -*- coding: latin-1 -*-\n", b"#!/bin/x\n# vim: set fileencoding=koi8-r :\n", b"\n# coding=cp1252\n", b"x = 1\n# coding: latin-1\n",
-        b"# one\n# two\n# coding: latin-1\n", b"# coding: utf-8\n", b"\xef\xbb\xbf# coding: utf-8\n", b"'''\n# coding: latin-1\n'''\n",
-        b"\x0c # coding: iso-8859-15\r\n", b"# coding latin-1\n", b"#coding:utf_8_sig\n", b"# encoding: ascii\n",
+        b"# -*- coding: latin-1 -*-\n", b"#!/bin/x\n# vim: set fileencoding=koi8-r :\n",
+        b"\n# coding=cp1252\n", b"x = 1\n# coding: latin-1\n",
+        b"# one\n# two\n# coding: latin-1\n", b"# coding: utf-8\n",
+        b"\xef\xbb\xbf# coding: utf-8\n", b"'''\n# coding: latin-1\n'''\n",
+        b"\x0c # coding: iso-8859-15\r\n", b"# coding latin-1\n", b"#coding:utf_8_sig\n",
+        b"# encoding: ascii\n",
     ],
 )  # fmt: skip
 def test_python_itself_reads_the_same_encoding(head: bytes) -> None:

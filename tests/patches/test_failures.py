@@ -33,7 +33,9 @@ OPERATION = (
 
 
 class History:
-    """A repository two of whose files a series changes, and in which the content of one of them is lost, as in a damaged or partial clone."""
+    """A repository two of whose files a series changes, and in which the content of one of them is
+    lost, as in a damaged or partial clone.
+    """
 
     def __init__(
         self, folder: Path, git: Callable[..., str], commit: Callable[..., str], journal: Journal

@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 
 HEADER = "Subject: s\nDescription: d\nOrigin: o\nForwarded: no\nRetire-When: never\n"
 PIN = {
-    "pkg/device.py": "import os\n\n\ndef count():\n    return int(os.popen('nvidia-smi').read())\n\n\ndef name():\n    return 'cuda'\n",
+    "pkg/device.py": "import os\n\n\ndef count():\n    return int(os.popen('nvidia-smi').read())\n"
+    "\n\ndef name():\n    return 'cuda'\n",
     "pkg/other.py": "VALUE = 1\n",
     "README": "A project.\n",
 }
@@ -372,7 +373,9 @@ class TestWhatIsLeft:
     def judged(
         self, upstream: Upstream, request: pytest.FixtureRequest
     ) -> Callable[..., Judgement]:
-        """Return a function that judges an edit, or the diff that it makes, on files beside or in place of those of the pin."""
+        """Return a function that judges an edit, or the diff that it makes, on files beside or in
+        place of those of the pin.
+        """
         plain = Ladder(store=upstream.store, paths={}, pinned={})
         only(upstream, "0001-list.edit.yaml", HEADER + REPLACE)
         home = upstream.tree(pkg__gpus_dot_py=FILE, pkg__use_dot_py="import pkg.gpus\n")

@@ -230,8 +230,8 @@ def test_changes_the_requirements_of_a_project_and_keeps_its_style() -> None:
         """,
     )
     assert (
-        new
-        == '[project]\nname="d"\ndependencies = [\n  "torch>=3",  # why\n]\n[project.optional-dependencies]\nvllm = ["six"]\n'
+        new == '[project]\nname="d"\ndependencies = [\n  "torch>=3",  # why\n]\n'
+        '[project.optional-dependencies]\nvllm = ["six"]\n'
     )
     assert (
         edited(old, "requirements", "- requirement: {add: six, extra: new}\n")

@@ -1,4 +1,6 @@
-"""Whatever stands around what an edit is about stays, byte for byte, and an edit that is done is seen to be done."""
+"""Whatever stands around what an edit is about stays, byte for byte, and an edit that is done is
+seen to be done.
+"""
 
 from __future__ import annotations
 
@@ -285,7 +287,10 @@ SAMPLES = [
         language="meson",
         unrelated=MESON,
         operations="""\
-            - argument: {of: {call: dependency, argument: "'cuda'"}, replace: "required:", with: "required : false"}
+            - argument:
+                of: {call: dependency, argument: "'cuda'"}
+                replace: "required:"
+                with: "required : false"
             - item: {of: {assignment: plugins}, remove: "'gds'"}
             - item: {of: {assignment: plugins}, add: "'rocm'"}
             - remove: {call: subdir, argument: "'é'"}
@@ -326,7 +331,10 @@ SAMPLES = [
         language="cmake",
         unrelated=CMAKE,
         operations="""\
-            - argument: {of: {call: target_link_libraries, argument: run}, replace: "CUDA::cudart", with: "hip::host"}
+            - argument:
+                of: {call: target_link_libraries, argument: run}
+                replace: "CUDA::cudart"
+                with: "hip::host"
             - item: {of: {assignment: SOURCES}, remove: b.cu}
             - item: {of: {assignment: SOURCES}, add: é.hip}
             - remove: {call: enable_language, argument: CUDA}

@@ -1,4 +1,6 @@
-"""Requirements, extras, groups and entry points whose list or table is not there yet, read by `tomllib` and Python's metadata."""
+"""Requirements, extras, groups and entry points whose list or table is not there yet, read by
+`tomllib` and Python's metadata.
+"""
 
 from __future__ import annotations
 
@@ -134,18 +136,28 @@ def test_metadata_gets_the_extra_too() -> None:
 @pytest.mark.parametrize(
     ("language", "operation", "text", "why"),
     [
-        ("requirements", "requirement: {add: a}", "[tool.b]\nc = 1\n", r"no table \[project\] that could hold dependencies"),
-        ("requirements", "requirement: {add: a}", '[project]\nname = "x"\ndynamic = ["dependencies"]\n', "calls its dependencies dynamic"),
-        ("toml", "{add: project.scripts.a, value: 'b:c'}", '[project]\nname = "x"\ndynamic = ["scripts"]\n', "calls its scripts dynamic"),
-        ("requirements", "requirement: {add: a, extra: b}", '[project]\ndynamic = ["optional-dependencies"]\n', "calls its optional-dependencies dyn"),
-        ("requirements", "requirement: {add: a}", '[project]\nname = "x"\n[tool.poetry.dependencies]\nb = "*"\n', "in tool.poetry.dependencies: add a key"),
-        ("requirements", "requirement: {add: a, group: b}", "Metadata-Version: 2.1\nName: x\n", "group is none of a wheel's"),
-        ("requirements", "requirement: {add: a, extra: b}", "c\n", "A requirements file has no extras"),
-        ("toml", "{add: tool.b.c, value: 1}", "[tool.a]\n", "There is no tool.b that could hold c. .* `add: tool.b` with a mapping"),
+        ("requirements", "requirement: {add: a}", "[tool.b]\nc = 1\n",
+         r"no table \[project\] that could hold dependencies"),
+        ("requirements", "requirement: {add: a}",
+         '[project]\nname = "x"\ndynamic = ["dependencies"]\n', "calls its dependencies dynamic"),
+        ("toml", "{add: project.scripts.a, value: 'b:c'}",
+         '[project]\nname = "x"\ndynamic = ["scripts"]\n', "calls its scripts dynamic"),
+        ("requirements", "requirement: {add: a, extra: b}",
+         '[project]\ndynamic = ["optional-dependencies"]\n', "calls its optional-dependencies dyn"),
+        ("requirements", "requirement: {add: a}",
+         '[project]\nname = "x"\n[tool.poetry.dependencies]\nb = "*"\n',
+         "in tool.poetry.dependencies: add a key"),
+        ("requirements", "requirement: {add: a, group: b}", "Metadata-Version: 2.1\nName: x\n",
+         "group is none of a wheel's"),
+        ("requirements", "requirement: {add: a, extra: b}", "c\n",
+         "A requirements file has no extras"),
+        ("toml", "{add: tool.b.c, value: 1}", "[tool.a]\n",
+         "There is no tool.b that could hold c. .* `add: tool.b` with a mapping"),
         ("yaml", "{add: a.b.c, value: 1}", "a:\n  d: 1\n", "There is no a.b that could hold c"),
         ("json", "{add: a.b.c.d, value: 1}", '{"a": {}}', "There is no a.b that could hold d"),
         ("yaml", "{set: a.b, value: 1}", "a:\n  d: 1\n", "a has no key b"),
-        ("json", "{set: a.2, value: 1}", '{"a": [1]}', "a is a list of 1, counted from 0, and has no 2"),
+        ("json", "{set: a.2, value: 1}", '{"a": [1]}',
+         "a is a list of 1, counted from 0, and has no 2"),
     ],
 )  # fmt: skip
 def test_where_none_can_be_made_the_reason_says_so(
@@ -157,7 +169,8 @@ def test_where_none_can_be_made_the_reason_says_so(
 
 @pytest.mark.parametrize(
     ("language", "text", "now"),
-    [("yaml", "a:\n  b.c: 1\n", "a:\n  b.c: 2\n"), ("toml", "[a]\n'b.c' = 1\n", "[a]\n'b.c' = 2\n"), ("json", '{"a": {"b.c": 1}}', '{"a": {"b.c": 2}}')],
+    [("yaml", "a:\n  b.c: 1\n", "a:\n  b.c: 2\n"), ("toml", "[a]\n'b.c' = 1\n", "[a]\n'b.c' = 2\n"),
+     ("json", '{"a": {"b.c": 1}}', '{"a": {"b.c": 2}}')],
 )  # fmt: skip
 @pytest.mark.parametrize("path", ["a.'b.c'", 'a."b.c"', "'a'.\"b.c\"", "\"a\".'b.c'"])
 def test_a_step_with_dots_stands_in_quotes_of_either_kind(

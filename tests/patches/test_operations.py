@@ -464,8 +464,8 @@ def test_changes_toml_and_keeps_its_style(apply: Callable[[str, str, str], str])
         ),
     )
     assert (
-        new
-        == '# a comment\n[project]\nname = "rocm"   # kept\n[project.scripts]\n[tool.x]\nwords = ["b", "c"]\n'
+        new == '# a comment\n[project]\nname = "rocm"   # kept\n[project.scripts]\n[tool.x]\n'
+        'words = ["b", "c"]\n'
     )
 
 

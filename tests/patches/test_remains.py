@@ -70,17 +70,29 @@ def judge(store: ObjectStore, tmp_path: Path) -> Judge:
 PYTHON = "import os\n\n\ndef keep(a):\n    total = a + os.getpid()\n    return total\n\n\n"
 PROBE = "def vendor_probe(path):\n    found = os.listdir(path)\n    return len(found) - 41\n"
 SHORT = "def vendor_probe(path): return run_vendor(path, 41)\n"
-CLASS = "class Vendor:\n    limit = 41\n    def probe(self, path):\n        return os.listdir(path)[self.limit]\n"
+CLASS = (
+    "class Vendor:\n    limit = 41\n    def probe(self, path):\n"
+    "        return os.listdir(path)[self.limit]\n"
+)
 FLAGS = "VENDOR_FLAGS = compute_flags('cuda', 12)\n"
 CALL = "register_vendor(probe_path, 41)\n"
 HOME = 'os.environ["VENDOR_HOME"] = "/opt/vendor"\n'
 C = "int keep(int a) {\n  int total = a + 3;\n  return total;\n}\n\n"
-C_PROBE = 'static int vendor_probe(const char *path) {\n  FILE *found = fopen(path, "r");\n  return found != NULL && vendor_ok(found);\n}\n'
+C_PROBE = (
+    'static int vendor_probe(const char *path) {\n  FILE *found = fopen(path, "r");\n'
+    "  return found != NULL && vendor_ok(found);\n}\n"
+)
 CMAKE = "cmake_minimum_required(VERSION 3.20)\nadd_library(core core.cpp)\n"
 CMAKE_FLAGS = "set(VENDOR_FLAGS -O3 --use_fast_math)\n"
-CMAKE_SETUP = "function(vendor_setup target)\n  target_link_libraries(${target} PRIVATE vendor)\nendfunction()\n"
+CMAKE_SETUP = (
+    "function(vendor_setup target)\n  target_link_libraries(${target} PRIVATE vendor)\n"
+    "endfunction()\n"
+)
 BASH = "#!/bin/sh\nset -e\nbuild_all\n"
-BASH_SETUP = "install_vendor() {\n  curl -o vendor.run https://v.test/vendor.run\n  sh vendor.run --silent\n}\n"
+BASH_SETUP = (
+    "install_vendor() {\n  curl -o vendor.run https://v.test/vendor.run\n  sh vendor.run --silent\n"
+    "}\n"
+)
 YAML = "name: x\njobs:\n  one:\n    run: make\n"
 JOB = "  vendor:\n    image: vendor/image\n    run: make vendor-tests\n"
 TOML = "[tool.x]\na = 1\n\n"
@@ -88,16 +100,23 @@ TABLE = '[tool.vendor]\nflags = ["--use-vendor"]\nhome = "/opt/vendor"\n'
 
 TAKEN = [
     # language, path, the rest of the file, what goes, its name, another name, the operation
-    ("python", "m.py", PYTHON, PROBE, "vendor_probe", "device_probe", "remove: {function: vendor_probe}"),
-    ("python", "m.py", PYTHON, SHORT, "vendor_probe", "device_probe", "remove: {function: vendor_probe}"),
+    ("python", "m.py", PYTHON, PROBE, "vendor_probe", "device_probe",
+     "remove: {function: vendor_probe}"),
+    ("python", "m.py", PYTHON, SHORT, "vendor_probe", "device_probe",
+     "remove: {function: vendor_probe}"),
     ("python", "m.py", PYTHON, CLASS, "Vendor", "Device", "remove: {class: Vendor}"),
-    ("python", "m.py", PYTHON, FLAGS, "VENDOR_FLAGS", "FLAGS", "remove: {assignment: VENDOR_FLAGS}"),
-    ("python", "m.py", PYTHON, CALL, "register_vendor", "enroll", "remove: {call: register_vendor}"),
+    ("python", "m.py", PYTHON, FLAGS, "VENDOR_FLAGS", "FLAGS",
+     "remove: {assignment: VENDOR_FLAGS}"),
+    ("python", "m.py", PYTHON, CALL, "register_vendor", "enroll",
+     "remove: {call: register_vendor}"),
     ("c", "m.c", C, C_PROBE, "vendor_probe", "probe", "remove: {function: vendor_probe}"),
     ("cpp", "m.cc", C, C_PROBE, "vendor_probe", "probe", "remove: {function: vendor_probe}"),
-    ("cmake", "CMakeLists.txt", CMAKE, CMAKE_FLAGS, "VENDOR", "GPU", "remove: {assignment: VENDOR_FLAGS}"),
-    ("cmake", "CMakeLists.txt", CMAKE, CMAKE_SETUP, "vendor_setup", "setup", "remove: {function: vendor_setup}"),
-    ("bash", "b.sh", BASH, BASH_SETUP, "install_vendor", "get_gpu", "remove: {function: install_vendor}"),
+    ("cmake", "CMakeLists.txt", CMAKE, CMAKE_FLAGS, "VENDOR", "GPU",
+     "remove: {assignment: VENDOR_FLAGS}"),
+    ("cmake", "CMakeLists.txt", CMAKE, CMAKE_SETUP, "vendor_setup", "setup",
+     "remove: {function: vendor_setup}"),
+    ("bash", "b.sh", BASH, BASH_SETUP, "install_vendor", "get_gpu",
+     "remove: {function: install_vendor}"),
     ("yaml", "c.yaml", YAML, JOB, "vendor:", "gpu:", "remove: jobs.vendor"),
     ("yaml", "c.yaml", YAML, JOB, "vendor:", "gpu:", "remove: {key: jobs.vendor}"),
     ("toml", "p.toml", TOML, TABLE, "tool.vendor", "tool.gpu", "remove: tool.vendor"),
@@ -272,15 +291,22 @@ MARKS = "<<<<<<< HEAD\nx = 1\n=======\nx = 2\n>>>>>>> other\n"
     [
         ("python", "m.py", PYTHON, PROBE, "remove: {function: vendor_probe}", "def f(:\n"),
         ("python", "m.py", PYTHON, CALL, "remove: {call: register_vendor}", "x = (\n"),
-        ("python", "m.py", PYTHON, "import vendor_one\n", "import: {remove: import vendor_one}", "f(]\n"),
-        ("c", "m.c", C, C_PROBE, "remove: {function: vendor_probe}", "int f(int a {\n  return (a;\n}\n"),
-        ("cmake", "CMakeLists.txt", CMAKE, CMAKE_FLAGS, "remove: {assignment: VENDOR_FLAGS}", "if(\n"),
+        ("python", "m.py", PYTHON, "import vendor_one\n", "import: {remove: import vendor_one}",
+         "f(]\n"),
+        ("c", "m.c", C, C_PROBE, "remove: {function: vendor_probe}",
+         "int f(int a {\n  return (a;\n}\n"),
+        ("cmake", "CMakeLists.txt", CMAKE, CMAKE_FLAGS, "remove: {assignment: VENDOR_FLAGS}",
+         "if(\n"),
         ("bash", "b.sh", BASH, BASH_SETUP, "remove: {function: install_vendor}", "if true; then\n"),
         ("yaml", "c.yaml", YAML, JOB, "remove: jobs.vendor", "b: [1\n"),
-        ("yaml", "c.yaml", "a: 1\n", "b: vendor/image\n", "remove: {anchor: 'b: vendor/image'}", "b: [1\n"),
-        ("toml", "p.toml", TOML, "b = 'vendor/image'\n", "remove: {anchor: \"b = 'vendor/image'\"}", "b = [\n"),
-        ("text", "Dockerfile", "FROM x\n", "RUN vendor install\n", "remove: {anchor: RUN vendor install}", MARKS),
-        ("requirements", "r.txt", "aa\n", "vendor-one\n", "requirement: {remove: vendor-one}", MARKS),
+        ("yaml", "c.yaml", "a: 1\n", "b: vendor/image\n", "remove: {anchor: 'b: vendor/image'}",
+         "b: [1\n"),
+        ("toml", "p.toml", TOML, "b = 'vendor/image'\n", "remove: {anchor: \"b = 'vendor/image'\"}",
+         "b = [\n"),
+        ("text", "Dockerfile", "FROM x\n", "RUN vendor install\n",
+         "remove: {anchor: RUN vendor install}", MARKS),
+        ("requirements", "r.txt", "aa\n", "vendor-one\n", "requirement: {remove: vendor-one}",
+         MARKS),
     ],
 )  # fmt: skip
 def test_in_a_file_that_cannot_be_read_nothing_is_proven_gone(
@@ -349,8 +375,14 @@ def test_a_file_is_added_to_no_folder_that_is_gone(judge: Judge) -> None:
     assert "x/dev, which is not there any more" in judged.cause
 
 
-LONG = "def vendor_probe(path, limit):\n    found = os.listdir(path)\n    return run_vendor(found, limit=limit, path=path)\n"
-FLOWN = "def vendor_probe(\n    path,\n    limit,\n):\n    found = os.listdir(path)\n    return run_vendor(\n        found, limit=limit, path=path\n    )\n"
+LONG = (
+    "def vendor_probe(path, limit):\n    found = os.listdir(path)\n"
+    "    return run_vendor(found, limit=limit, path=path)\n"
+)
+FLOWN = (
+    "def vendor_probe(\n    path,\n    limit,\n):\n    found = os.listdir(path)\n"
+    "    return run_vendor(\n        found, limit=limit, path=path\n    )\n"
+)
 TINY = "def is_vendor():\n    return True\n"
 INSTALL = "install_vendor --silent /opt/vendor\n"
 
@@ -359,14 +391,23 @@ INSTALL = "install_vendor --silent /opt/vendor\n"
     ("language", "path", "rest", "gone", "operation", "other", "now"),
     [
         ("python", "m.py", PYTHON, LONG, "remove: {function: vendor_probe}", "n.py", FLOWN),
-        ("python", "m.py", PYTHON, LONG, "remove: {function: vendor_probe}", "n.py", LONG.replace("\n", "\r\n")),
-        ("python", "m.py", PYTHON, LONG, "remove: {function: vendor_probe}", "n.ipynb", '{"source": [\n' + ",\n".join(f'"{line}\\n"' for line in LONG.splitlines()) + "]}\n"),
+        ("python", "m.py", PYTHON, LONG, "remove: {function: vendor_probe}", "n.py",
+         LONG.replace("\n", "\r\n")),
+        ("python", "m.py", PYTHON, LONG, "remove: {function: vendor_probe}", "n.ipynb",
+         '{"source": [\n' + ",\n".join(f'"{line}\\n"' for line in LONG.splitlines()) + "]}\n"),
         ("python", "m.py", PYTHON, TINY, "remove: {function: is_vendor}", "n.py", TINY),
-        ("bash", "b.sh", BASH, INSTALL, "remove: {call: install_vendor}", "Dockerfile", f"FROM x\nRUN {INSTALL}"),
-        ("bash", "b.sh", BASH, INSTALL, "remove: {call: install_vendor}", "ci.yaml", f"run: {INSTALL}"),
-        ("cmake", "CMakeLists.txt", CMAKE, "target_compile_options(core PRIVATE -O3)\n", "argument: {of: {call: target_compile_options}, remove: -I/opt/vendor}", "o.cmake", "add_compile_options(-I /opt/vendor)\n"),
-        ("yaml", "c.yaml", YAML, "list: [x]\n", "item: {of: {key: list}, remove: vendor-image}", "o.yaml", "list: [vendor-image]\n"),
-        ("python", "m.py", PYTHON, "names = ['a']\n", "item: {of: {assignment: names}, remove: \"'vendor-one'\"}", "n.py", "others = ['vendor-one']\n"),
+        ("bash", "b.sh", BASH, INSTALL, "remove: {call: install_vendor}", "Dockerfile",
+         f"FROM x\nRUN {INSTALL}"),
+        ("bash", "b.sh", BASH, INSTALL, "remove: {call: install_vendor}", "ci.yaml",
+         f"run: {INSTALL}"),
+        ("cmake", "CMakeLists.txt", CMAKE, "target_compile_options(core PRIVATE -O3)\n",
+         "argument: {of: {call: target_compile_options}, remove: -I/opt/vendor}", "o.cmake",
+         "add_compile_options(-I /opt/vendor)\n"),
+        ("yaml", "c.yaml", YAML, "list: [x]\n", "item: {of: {key: list}, remove: vendor-image}",
+         "o.yaml", "list: [vendor-image]\n"),
+        ("python", "m.py", PYTHON, "names = ['a']\n",
+         "item: {of: {assignment: names}, remove: \"'vendor-one'\"}", "n.py",
+         "others = ['vendor-one']\n"),
     ],
 )  # fmt: skip
 def test_what_another_file_has_in_another_layout_or_list_is_not_gone(

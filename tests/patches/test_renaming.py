@@ -17,7 +17,8 @@ edits:
           path: src/a.py
   - path: "src/a.py.orig"
     operations: []
-  - {path: [old/src/a.py, 'src/a.py'], operations: [{insert: {after: {pattern: x}}, path: src/a.py}]}
+  - path: [old/src/a.py, 'src/a.py']
+    operations: [{insert: {after: {pattern: x}}, path: src/a.py}]
 after:
   - absent: {pattern: src/a.py, in: src/a.py}
   - present: {text: src/a.py, in: ["src/a.py", src/b.py]}

@@ -1,4 +1,6 @@
-"""Random requirements files and changes of them, judged by pip's own reader, which the engine does not use."""
+"""Random requirements files and changes of them, judged by pip's own reader, which the engine does
+not use.
+"""
 
 from __future__ import annotations
 
@@ -103,19 +105,29 @@ def declaration(chance: random.Random) -> str:
     name, join = chance.choice(NAMES), chance.choice(JOINS)
     extras = chance.choice(("", "", "[x]", "[x,y]"))
     options = "".join(
-        f"{join}{chance.choice((f'--hash=sha256:{chance.randrange(100):064d}', f'--hash sha512:{7:0128d}', '--config-settings=k=v'))}"
+        join
+        + chance.choice(
+            (
+                f"--hash=sha256:{chance.randrange(100):064d}",
+                f"--hash sha512:{7:0128d}",
+                "--config-settings=k=v",
+            )
+        )
         for _ in range(chance.choice((0, 0, 0, 1, 2)))
     )
     kinds = (
         f"{name}{extras}=={chance.randint(1, 3)}.0{chance.choice(MARKERS)}{options}",
         f"{name}{extras}=={chance.randint(1, 3)}.0{chance.choice(MARKERS)}{options}",
-        f"{name}{extras}{chance.choice(('', join))}>={chance.randint(1, 3)}.0,<9{chance.choice(MARKERS)}",
+        f"{name}{extras}{chance.choice(('', join))}>={chance.randint(1, 3)}.0,<9"
+        f"{chance.choice(MARKERS)}",
         f"{name}{extras}",
         f"{name}{extras} @ https://host.example/file.zip{chance.choice(('', URL_MARKER))}{options}",
-        f"https://host.example/d/{name.replace('-', '_').replace('.', '_')}-1.0-py3-none-any.whl{options}",
+        f"https://host.example/d/{name.replace('-', '_').replace('.', '_')}-1.0-py3-none-any.whl"
+        f"{options}",
         f"./wheels/{name.replace('-', '_').replace('.', '_')}-1.0-py3-none-any.whl{extras}",
         f"git+https://host.example/repository.git@v1#egg={name}",
-        f"{chance.choice(('-e ', '-e', '--editable=', '--editable '))}git+https://host.example/repository.git#egg={name}",
+        f"{chance.choice(('-e ', '-e', '--editable=', '--editable '))}git+https://host.example/repo"
+        f"sitory.git#egg={name}",
         f"-e '{name} @ git+https://host.example/repository.git'",
         chance.choice(
             (
@@ -310,7 +322,8 @@ def is_replaced(old: Seen, new: Seen, operation: str) -> bool:
     marker = 'python_version > "3.9"' if "3.9" in operation else old.marker
     hashes = ("sha256:" + "ab" * 32,) if "hashes" in operation else ()
     settings = "" if old.editable else old.settings
-    return (new.name, new.version, new.extras, new.marker, new.hashes, new.address, new.editable, new.settings) == (
+    return (new.name, new.version, new.extras, new.marker, new.hashes, new.address, new.editable,
+            new.settings) == (
         *said, marker, hashes, "", False, settings
     )  # fmt: skip
 
@@ -319,10 +332,14 @@ def test_a_condition_sees_what_pip_sees(tmp_path: Path) -> None:
     chance = random.Random(20261129)
     session = PipSession()
     path = tmp_path / "r.txt"
-    pieces = ("torch==2.0", "torch", " \\\n", "\\\n", "\n", "\n", "\r\n", " # c", "#", "\n# torch\n", "-r other.txt", "-rother.txt", "-c constraints.txt",
-              "--req=other.txt", "--index-url https://torch", "./torch", "-e git+https://h/r.git#egg=torch", "https://h/torch-1.0-py3-none-any.whl", " ",
-              "git+https://h/r#egg=torch&x=y", "torch @ https://h/t.zip", ";python_version>'3'", " --hash=sha256:" + "a" * 64, "\x0c", "\u2028", "[x]",
-              "numpy", "numpy==1\n", "'", "\t", "${HOME_OF_NOTHING}", "é", "-e .", "https://h/x.tar.gz")  # fmt: skip
+    pieces = ("torch==2.0", "torch", " \\\n", "\\\n", "\n", "\n", "\r\n", " # c", "#",
+              "\n# torch\n", "-r other.txt", "-rother.txt", "-c constraints.txt",
+              "--req=other.txt", "--index-url https://torch", "./torch",
+              "-e git+https://h/r.git#egg=torch", "https://h/torch-1.0-py3-none-any.whl", " ",
+              "git+https://h/r#egg=torch&x=y", "torch @ https://h/t.zip", ";python_version>'3'",
+              " --hash=sha256:" + "a" * 64, "\x0c", "\u2028", "[x]",
+              "numpy", "numpy==1\n", "'", "\t", "${HOME_OF_NOTHING}", "é", "-e .",
+              "https://h/x.tar.gz")  # fmt: skip
     texts = {"other.txt": b"torch<3\n", "constraints.txt": b"torch<2\n"}
     for name, content in texts.items():
         tmp_path.joinpath(name).write_bytes(content)
@@ -400,7 +417,10 @@ def array_of(items: list[Said], chance: random.Random, newline: str) -> str:
         )
         quoted.append(chance.choice(kinds))
     if chance.random() < 0.4:
-        return f"[{chance.choice(('', ' '))}{chance.choice((', ', ',', ' , ')).join(quoted)}{chance.choice((',', '')) if quoted else ''}]"
+        return (
+            f"[{chance.choice(('', ' '))}{chance.choice((', ', ',', ' , ')).join(quoted)}"
+            f"{chance.choice((',', '')) if quoted else ''}]"
+        )
     lines = []
     for place, item in enumerate(quoted):
         if chance.random() < 0.3:
@@ -478,7 +498,8 @@ def test_random_metadata_says_what_is_left() -> None:
             folded = item.replace("; ", f";{newline}  ") if chance.random() < 0.4 else item
             fields.insert(
                 chance.randint(0, len(fields)) if not items else len(fields),
-                f"{chance.choice(('Requires-Dist', 'requires-dist', 'REQUIRES-DIST'))}:{chance.choice((' ', '  ', chr(9)))}{folded}{newline}",
+                f"{chance.choice(('Requires-Dist', 'requires-dist', 'REQUIRES-DIST'))}:"
+                f"{chance.choice((' ', '  ', chr(9)))}{folded}{newline}",
             )
         fields.append(f"Author: z{newline}")
         if not fields[0].startswith("Requires"):

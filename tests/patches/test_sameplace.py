@@ -53,7 +53,8 @@ TWO = "jobs:\n  - name: n\n    gpu: nv\n  - name: a\n    gpu: nv\n"
             "yaml",
             "set: jobs.0.gpu\n  value: amd",
             "jobs:\n  - name: a\n    gpu: nv\n  - name: b\n    gpu: nv\n",
-            "jobs:\n  - name: new\n    gpu: nv\n  - name: a\n    gpu: nv\n  - name: b\n    gpu: nv\n",
+            "jobs:\n  - name: new\n    gpu: nv\n  - name: a\n    gpu: nv\n  - name: b\n"
+            "    gpu: nv\n",
             "jobs.0 is another one than at the pin; that one has the number 1 now",
         ),
         (

@@ -84,7 +84,8 @@ def test_a_patch_that_no_line_names_is_refused(folder: Path) -> None:
     (folder / "series").write_text("0001-add.patch\n", encoding="utf-8")
     with pytest.raises(
         SeriesError,
-        match=r"demo/0002-change\.edit\.yaml is not named in series, so it would silently not apply",
+        match=r"demo/0002-change\.edit\.yaml is not named in series, so it would silently not "
+        r"apply",
     ):
         read_series(folder)
 
@@ -233,7 +234,8 @@ def test_an_edit_that_is_no_text_is_refused(folder: Path) -> None:
                 "language: requirements\n    operations:\n      - requirement: {remove: a, "
                 "keep-version: true}"
             ),
-            r"edit\.yaml:13: .*requirement: `keep-version` belongs to a `with` that names no version",
+            r"edit\.yaml:13: .*requirement: `keep-version` belongs to a `with` that names no "
+            r"version",
         ),
         (
             "language: text\n    operations:\n      - replace: {anchor: one}\n        with: two",
@@ -241,7 +243,8 @@ def test_an_edit_that_is_no_text_is_refused(folder: Path) -> None:
                 "language: requirements\n    operations:\n      - requirement: {replace: a, with: "
                 "'a>=2', keep-version: true}"
             ),
-            r"edit\.yaml:13: .*requirement: `keep-version` belongs to a `with` that names no version",
+            r"edit\.yaml:13: .*requirement: `keep-version` belongs to a `with` that names no "
+            r"version",
         ),
         (
             "language: text\n    operations:\n      - replace: {anchor: one}\n        with: two",
@@ -300,7 +303,8 @@ def test_notes_and_hidden_files_are_no_patches(folder: Path) -> None:
     [
         (
             "0003-c.edit.yml",
-            r"names 0003-c\.edit\.yml, whose ending is not known: a textual patch ends in \.patch, an edit in \.edit\.yaml",
+            r"names 0003-c\.edit\.yml, whose ending is not known: a textual patch ends in \.patch, "
+            r"an edit in \.edit\.yaml",
         ),
         ("0003-b.diff", r"names 0003-b\.diff, whose ending is not known"),
         (

@@ -395,45 +395,78 @@ TAKEN = "to be made by a {}, and is there already"
 @pytest.mark.parametrize(
     ("patch", "why"),
     [
-        pytest.param(change("f", *APPEND) + change("f", "@@ -1,2 +1,2 @@", "-line 0", "+zero", " line 1"), "", id="a later part goes on"),
-        pytest.param(change("f", *APPEND) + change("f", "@@ -8,4 +8,4 @@", " line 7", " line 8", " line 9", "-more", "+less"), "", id="on its line"),
-        pytest.param(moved("copy", "f", "g") + change("f", *APPEND), "", id="a copy is of the file as it was"),
-        pytest.param(change("f", *APPEND) + moved("copy", "f", "g"), "", id="a copy after the change, too"),
-        pytest.param(moved("rename", "f", "g") + change("g", *APPEND), "", id="what a rename made is changed"),
+        pytest.param(change("f", *APPEND) + change("f", "@@ -1,2 +1,2 @@", "-line 0", "+zero",
+            " line 1"), "", id="a later part goes on"),
+        pytest.param(change("f", *APPEND) + change("f", "@@ -8,4 +8,4 @@", " line 7", " line 8",
+            " line 9", "-more", "+less"), "", id="on its line"),
+        pytest.param(moved("copy", "f", "g") + change("f", *APPEND), "",
+                     id="a copy is of the file as it was"),
+        pytest.param(change("f", *APPEND) + moved("copy", "f", "g"), "",
+                     id="a copy after the change, too"),
+        pytest.param(moved("rename", "f", "g") + change("g", *APPEND), "",
+                     id="what a rename made is changed"),
         pytest.param(moved("rename", "f", "two") + moved("rename", "two", "f"), "", id="swapped"),
-        pytest.param(moved("rename", "two", "n") + moved("rename", "f", "two"), "", id="a name is passed on"),
-        pytest.param(moved("rename", "f", "two") + moved("rename", "two", "n"), "", id="in the other order"),
-        pytest.param(GONE + moved("rename", "f", "two"), "", id="a removed name is taken by a rename"),
+        pytest.param(moved("rename", "two", "n") + moved("rename", "f", "two"), "",
+                     id="a name is passed on"),
+        pytest.param(moved("rename", "f", "two") + moved("rename", "two", "n"), "",
+                     id="in the other order"),
+        pytest.param(GONE + moved("rename", "f", "two"), "",
+                     id="a removed name is taken by a rename"),
         pytest.param(GONE + moved("copy", "f", "two"), "", id="or by a copy"),
         pytest.param(moved("rename", "f", "two/f") + GONE, "", id="or by a folder"),
-        pytest.param(NEW + change("n", "@@ -1 +1,2 @@", " new", "+er"), "", id="what was added is changed"),
-        pytest.param(moved("rename", "f", "two"), TAKEN.format("rename"), id="a rename onto a file"),
+        pytest.param(NEW + change("n", "@@ -1 +1,2 @@", " new", "+er"), "",
+                     id="what was added is changed"),
+        pytest.param(moved("rename", "f", "two"), TAKEN.format("rename"),
+                     id="a rename onto a file"),
         pytest.param(moved("copy", "f", "two"), TAKEN.format("copy"), id="a copy onto a file"),
         pytest.param(new("two"), "to be added, and is there already", id="a new file onto a file"),
-        pytest.param(new("two/n"), "'two' would be a file and a folder", id="a new file below a file"),
+        pytest.param(new("two/n"), "'two' would be a file and a folder",
+                     id="a new file below a file"),
         pytest.param(new("d"), "'d' would be a file and a folder", id="a new file onto a folder"),
-        pytest.param(new("link/n"), "'link' would be a file and a folder", id="a new file beyond a link"),
-        pytest.param(moved("rename", "f", "g") + change("f", *APPEND), "f was renamed or removed by an earlier part", id="a change of what went"),
-        pytest.param(GONE + GONE, "two was renamed or removed by an earlier part", id="removed twice"),
+        pytest.param(new("link/n"), "'link' would be a file and a folder",
+                     id="a new file beyond a link"),
+        pytest.param(moved("rename", "f", "g") + change("f", *APPEND),
+                     "f was renamed or removed by an earlier part", id="a change of what went"),
+        pytest.param(GONE + GONE, "two was renamed or removed by an earlier part",
+                     id="removed twice"),
         pytest.param(change("gone", *APPEND), "gone is not there", id="not there"),
-        pytest.param(GONE.replace(b"-1,2", b"-1").replace(b"-2\n", b""), "hunk 1 .* not there as they were", id="a file that has more"),
-        pytest.param(shape("diff --git a/two b/two\ndeleted file mode 100644"), "has other lines than those", id="removed without its lines"),
-        pytest.param(shape("diff --git a/link b/link\ndeleted file mode 120000\n--- a/link\n+++ /dev/null\n@@ -1 +0,0 @@\n-f\n\\ No newline at end of file") + new("link"), "", id="a link becomes a file"),
-        pytest.param(shape("diff --git a/f b/f\nold mode 100664\nnew mode 100775"), "", id="modes of others"),
-        pytest.param(shape("diff --git a/x.sh b/x.sh\nindex 1111111..2222222 100644\n--- a/x.sh\n+++ b/x.sh\n@@ -1 +1,2 @@\n x\n+y"), "", id="the mode stays"),
-        pytest.param(shape("--- a/f\t2020-01-01\n+++ b/f\t2020-01-01", *APPEND) + NEW, "", id="two forms in one file"),
-        pytest.param(shape("--- a/empty\n+++ b/empty\n@@ -0,0 +1 @@\n+x"), "", id="an empty file is filled"),
+        pytest.param(GONE.replace(b"-1,2", b"-1").replace(b"-2\n", b""),
+                     "hunk 1 .* not there as they were", id="a file that has more"),
+        pytest.param(shape("diff --git a/two b/two\ndeleted file mode 100644"),
+                     "has other lines than those", id="removed without its lines"),
+        pytest.param(shape("diff --git a/link b/link\ndeleted file mode 120000\n--- a/link\n"
+                           "+++ /dev/null\n@@ -1 +0,0 @@\n-f\n"
+                           "\\ No newline at end of file") + new("link"), "",
+                           id="a link becomes a file"),
+        pytest.param(shape("diff --git a/f b/f\nold mode 100664\nnew mode 100775"), "",
+                     id="modes of others"),
+        pytest.param(shape("diff --git a/x.sh b/x.sh\nindex 1111111..2222222 100644\n--- a/x.sh\n"
+                           "+++ b/x.sh\n@@ -1 +1,2 @@\n x\n+y"), "", id="the mode stays"),
+        pytest.param(shape("--- a/f\t2020-01-01\n+++ b/f\t2020-01-01", *APPEND) + NEW, "",
+                     id="two forms in one file"),
+        pytest.param(shape("--- a/empty\n+++ b/empty\n@@ -0,0 +1 @@\n+x"), "",
+                     id="an empty file is filled"),
         pytest.param(shape("--- a/none\n+++ b/none\n@@ -0,0 +1 @@\n+x"), "", id="or made"),
-        pytest.param(shape("--- a/two\n+++ b/two\n@@ -0,0 +1 @@\n+x"), "want an empty file", id="not one that has lines"),
-        pytest.param(shape("--- a/two\n+++ b/two\n@@ -1,2 +0,0 @@\n-1\n-2"), "", id="a file becomes empty"),
-        pytest.param(change("two", "@@ -1,2 +1,3 @@", " 1", " 2", "+3"), "", id="the end of a file"),
-        pytest.param(change("f", "@@ -1,2 +1,3 @@", " line 0", " line 1", "+more"), "not there as they were", id="not the end"),
-        pytest.param(change("f", "@@ -1,2 +1,3 @@", "+more", " line 1", " line 2"), "not there as they were", id="not the start"),
-        pytest.param(change("f", "@@ -2,2 +2,3 @@", "+more", " line 2", " line 3"), "", id="one line off"),
-        pytest.param(change("f", "@@ -7,2 +7,3 @@", " line 8", " line 9", "+more"), "", id="at the end, one line off"),
-        pytest.param(change("same", "@@ -4,3 +4,4 @@", " a", "+x", " b", " c"), "", id="the later of two places"),
-        pytest.param(change("same", "@@ -5,3 +5,4 @@", " a", "+x", " b", " c", "@@ -7,3 +8,4 @@", " a", "+x", " b", " c"), "", id="not twice in one place"),
-        pytest.param(change("latin", "@@ -1,2 +1,2 @@", " é", "-two", "+2").replace("é".encode(), b"\xe9"), "", id="bytes"),
+        pytest.param(shape("--- a/two\n+++ b/two\n@@ -0,0 +1 @@\n+x"), "want an empty file",
+                     id="not one that has lines"),
+        pytest.param(shape("--- a/two\n+++ b/two\n@@ -1,2 +0,0 @@\n-1\n-2"), "",
+                     id="a file becomes empty"),
+        pytest.param(change("two", "@@ -1,2 +1,3 @@", " 1", " 2", "+3"), "",
+                     id="the end of a file"),
+        pytest.param(change("f", "@@ -1,2 +1,3 @@", " line 0", " line 1", "+more"),
+                     "not there as they were", id="not the end"),
+        pytest.param(change("f", "@@ -1,2 +1,3 @@", "+more", " line 1", " line 2"),
+                     "not there as they were", id="not the start"),
+        pytest.param(change("f", "@@ -2,2 +2,3 @@", "+more", " line 2", " line 3"), "",
+                     id="one line off"),
+        pytest.param(change("f", "@@ -7,2 +7,3 @@", " line 8", " line 9", "+more"), "",
+                     id="at the end, one line off"),
+        pytest.param(change("same", "@@ -4,3 +4,4 @@", " a", "+x", " b", " c"), "",
+                     id="the later of two places"),
+        pytest.param(change("same", "@@ -5,3 +5,4 @@", " a", "+x", " b", " c", "@@ -7,3 +8,4 @@",
+                            " a", "+x", " b", " c"), "", id="not twice in one place"),
+        pytest.param(change("latin", "@@ -1,2 +1,2 @@", " é", "-two", "+2").replace("é".encode(),
+            b"\xe9"), "", id="bytes"),
     ],
 )  # fmt: skip
 def test_what_becomes_of_the_parts_of_one_diff(git: Git, patch: bytes, why: str) -> None:
@@ -460,13 +493,28 @@ def test_what_becomes_of_the_parts_of_one_diff(git: Git, patch: bytes, why: str)
 @pytest.mark.parametrize(
     ("patch", "why"),
     [
-        pytest.param(NEW + NEW.replace(b"new file", b"deleted file").replace(b"--- /dev/null\n+++ b/n\n@@ -0,0 +1 @@\n+new", b"--- a/n\n+++ /dev/null\n@@ -1 +0,0 @@\n-new"), "written by one part of the diff and removed by a later one", id="made and removed: git leaves it"),
-        pytest.param(change("f", *APPEND) + moved("rename", "f", "g"), "written by one part of the diff and renamed by a later one", id="changed and renamed: git loses the change"),
-        pytest.param(moved("rename", "f", "n") + NEW, "to be added, and is there already", id="made twice: git takes the later one"),
-        pytest.param(change("f", "@@ -2,0 +3 @@", "+more"), "no context", id="no context: git appends it"),
-        pytest.param(change("f", "@@ -6,3 +6,4 @@", " line 5", " line 6", "+x", " line 7", "@@ -1,3 +2,4 @@", " line 1", "+y", " line 2", " line 3").replace(b"-1,3", b"-2,3"), "would stand before the hunk above it", id="out of order"),
-        pytest.param(change("f", *APPEND, "+and more"), "longer than its `@@` line says", id="a line too many: git drops it"),
-        pytest.param(shape("--- a/link\n+++ b/link\n@@ -1 +1 @@\n-f\n\\ No newline at end of file\n+../x\n\\ No newline at end of file"), "link is a symbolic link", id="a link's target"),
+        pytest.param(NEW + NEW.replace(b"new file",
+                                       b"deleted file").replace(
+                                           b"--- /dev/null\n+++ b/n\n@@ -0,0 +1 @@\n+new",
+                                           b"--- a/n\n+++ /dev/null\n@@ -1 +0,0 @@\n-new"),
+                                           "written by one part of the diff and removed by a later "
+                                           "one", id="made and removed: git leaves it"),
+        pytest.param(change("f", *APPEND) + moved("rename", "f", "g"),
+                     "written by one part of the diff and renamed by a later one",
+                     id="changed and renamed: git loses the change"),
+        pytest.param(moved("rename", "f", "n") + NEW, "to be added, and is there already",
+                     id="made twice: git takes the later one"),
+        pytest.param(change("f", "@@ -2,0 +3 @@", "+more"), "no context",
+                     id="no context: git appends it"),
+        pytest.param(change("f", "@@ -6,3 +6,4 @@", " line 5", " line 6", "+x", " line 7",
+                            "@@ -1,3 +2,4 @@", " line 1", "+y", " line 2",
+                            " line 3").replace(b"-1,3", b"-2,3"),
+                            "would stand before the hunk above it", id="out of order"),
+        pytest.param(change("f", *APPEND, "+and more"), "longer than its `@@` line says",
+                     id="a line too many: git drops it"),
+        pytest.param(shape("--- a/link\n+++ b/link\n@@ -1 +1 @@\n-f\n\\ No newline at end of file\n"
+                           "+../x\n\\ No newline at end of file"), "link is a symbolic link",
+                           id="a link's target"),
         pytest.param(moved("rename", "link", "n"), "link is a symbolic link", id="a link's name"),
     ],
 )  # fmt: skip
@@ -554,7 +602,10 @@ def test_binary_files_are_taken_when_both_sides_are_proven(git: Git) -> None:
 )
 def test_a_name_ends_where_git_sees_its_time_begin(git: Git, name: str, time: str) -> None:
     for between in ("\t", "     ", "\t\t", " \t"):
-        patch = f"--- a/{name}{between}{time}\n+++ b/{name}{between}{time}\n@@ -1,3 +1,3 @@\n a\n-b\n+B\n c\n".encode()
+        patch = (
+            f"--- a/{name}{between}{time}\n+++ b/{name}{between}{time}\n@@ -1,3 +1,3 @@\n a\n-b\n"
+            f"+B\n c\n"
+        ).encode()
         cuts = [
             name,
             name.partition("\t")[0],
@@ -809,7 +860,10 @@ def test_what_a_patch_adds_may_look_like_an_encoded_mail(git: Git) -> None:
     """Only the header of a mail says how it is encoded."""
     lines = ["Subject: x", "Content-Transfer-Encoding: base64", "", "words"]
     added = "".join(f"+{line}\n" for line in lines)
-    head = f"diff --git a/n b/n\nnew file mode 100644\n--- /dev/null\n+++ b/n\n@@ -0,0 +1,{len(lines)} @@\n"
+    head = (
+        f"diff --git a/n b/n\nnew file mode 100644\n--- /dev/null\n+++ b/n\n"
+        f"@@ -0,0 +1,{len(lines)} @@\n"
+    )
     before = git.tree({"f": (TEN, 0o644)})
     after = git.tree({"f": (TEN, 0o644), "n": ("\n".join([*lines, ""]).encode(), 0o644)})
     said = b"Subject: s\n\nContent-Transfer-Encoding: base64\n\n"

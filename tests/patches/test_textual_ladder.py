@@ -159,7 +159,10 @@ class TestMailbox:
             assert judged.verdict in {Verdict.MERGED, Verdict.CONFLICT}, number
 
     def test_a_file_that_comes_and_changes_is_one_that_comes(self, bench: Bench) -> None:
-        new = b"diff --git a/n b/n\nnew file mode 100644\n--- /dev/null\n+++ b/n\n@@ -0,0 +1 @@\n+one\n"
+        new = (
+            b"diff --git a/n b/n\nnew file mode 100644\n--- /dev/null\n+++ b/n\n@@ -0,0 +1 @@\n"
+            b"+one\n"
+        )
         more = b"diff --git a/n b/n\n--- a/n\n+++ b/n\n@@ -1 +1,2 @@\n one\n+two\n"
         judged = bench.judge(mail(new) + mail(more), bench.tree(f=TEXT), bench.tree(g=TEXT))
         assert (judged.verdict, judged.tree) == (Verdict.CLEAN, bench.tree(g=TEXT, n=b"one\ntwo\n"))

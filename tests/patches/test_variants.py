@@ -128,7 +128,8 @@ def test_what_a_branch_puts_before_a_function_is_not_torn_off(
         ),
         (
             GONE,
-            "#ifndef H\n#define H\nint a;\n#ifdef A\nint b;\n#endif\nint f() { return 1; }\n#endif\n",
+            "#ifndef H\n#define H\nint a;\n#ifdef A\nint b;\n#endif\nint f() { return 1; }\n"
+            "#endif\n",
             "#ifndef H\n#define H\nint a;\n#ifdef A\nint b;\n#endif\n#endif\n",
         ),
         (

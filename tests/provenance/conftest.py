@@ -1,4 +1,6 @@
-"""A small checkout that is built once, with a patch that names a fault, and terms at its upstreams."""
+"""A small checkout that is built once, with a patch that names a fault, and terms at its
+upstreams.
+"""
 
 from __future__ import annotations
 

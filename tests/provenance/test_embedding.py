@@ -65,7 +65,9 @@ def test_a_wheel_with_more_files_is_whole_and_passes_the_audit(
 
 
 def test_a_file_that_is_there_already_is_written_anew(tmp_path: Path) -> None:
-    """A wheel that is packed again may bring the bill of materials that it had when it was first."""
+    """A wheel that is packed again may bring the bill of materials that it had when it was
+    first.
+    """
     wheel, once, twice = made(tmp_path / "made"), tmp_path / "once.whl", tmp_path / "twice.whl"
     with_files(wheel, once, ADDED, info=INFO, epoch=0)
     other = dict.fromkeys(ADDED, b"other")

@@ -312,7 +312,9 @@ def test_what_other_tools_wrote_into_a_wheel_is_merged_and_referenced(
 
 
 def test_a_dry_run_loads_nothing_that_writes_or_signs_documents(built: Checkout) -> None:
-    """They take a tenth of a second and more to load; every build and every look begins with these."""
+    """They take a tenth of a second and more to load; every build and every look begins with
+    these.
+    """
     result = subprocess.run(
         [sys.executable, "-X", "importtime", *built.command("build", "--dry-run")[1:]],
         env=built.environment(),

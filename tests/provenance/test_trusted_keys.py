@@ -1,4 +1,6 @@
-"""Files of trusted and of revoked keys, as people have them, with keys of ssh-keygen and openssl."""
+"""Files of trusted and of revoked keys, as people have them, with keys of ssh-keygen and
+openssl.
+"""
 
 from __future__ import annotations
 

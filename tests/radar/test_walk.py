@@ -118,7 +118,9 @@ def test_a_shallow_mirror_is_named_as_such(
 
 
 def matrix(walk: Walk, settled: int) -> Matrix:
-    """A matrix of one patch, applied on the first `settled` candidates and in conflict on the rest."""
+    """A matrix of one patch, applied on the first `settled` candidates and in conflict on the
+    rest.
+    """
     verdicts = [
         Verdict.CLEAN if number < settled else Verdict.CONFLICT
         for number in range(len(walk.candidates))

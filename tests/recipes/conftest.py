@@ -1,4 +1,6 @@
-"""A checkout that builds our recipes for RIXL, NIXL and the package in front of them from small upstreams in a mirror."""
+"""A checkout that builds our recipes for RIXL, NIXL and the package in front of them from small
+upstreams in a mirror.
+"""
 
 from __future__ import annotations
 
@@ -44,10 +46,12 @@ import subprocess
 
 def build_wheel(wheel_directory, config_settings=None, metadata_directory=None):
     version = pathlib.Path("VERSION").read_text().strip()
-    files = {"libucx_rocm/__init__.py": b"", "libucx_rocm/include/ucp/api/ucp.h": pathlib.Path("upstream/ucp.h").read_bytes()}
+    header = pathlib.Path("upstream/ucp.h").read_bytes()
+    files = {"libucx_rocm/__init__.py": b"", "libucx_rocm/include/ucp/api/ucp.h": header}
     for name, links in (("ucs", ()), ("uct", ()), ("ucp", ("libucs.so.0", "libuct.so.0"))):
-        command = ["gcc", "-shared", "-fPIC", f"-Wl,-soname,lib{name}.so.0", "-Wl,--disable-new-dtags,-rpath,$ORIGIN"]
-        subprocess.run([*command, "-o", f"lib{name}.so.0", f"upstream/{name}.c", *links], check=True)
+        named = [f"-Wl,-soname,lib{name}.so.0", "-Wl,--disable-new-dtags,-rpath,$ORIGIN"]
+        files_of_it = ["-o", f"lib{name}.so.0", f"upstream/{name}.c", *links]
+        subprocess.run(["gcc", "-shared", "-fPIC", *named, *files_of_it], check=True)
         files[f"libucx_rocm/lib/lib{name}.so.0"] = pathlib.Path(f"lib{name}.so.0").read_bytes()
         files[f"libucx_rocm/lib/lib{name}.so"] = f"INPUT(lib{name}.so.0)\\n".encode()
     return write_wheel(wheel_directory, "libucx-rocm", version, "py3-none-linux_x86_64", files)
@@ -56,7 +60,8 @@ def build_wheel(wheel_directory, config_settings=None, metadata_directory=None):
 # The Python half of RIXL and NIXL.
 API = {
     "api/__init__.py": "from ._api import nixl_agent\n",
-    "api/_api.py": "from . import _bindings\n\n\ndef nixl_agent() -> int:\n    return _bindings.answer()\n",
+    "api/_api.py": "from . import _bindings\n\n\ndef nixl_agent() -> int:\n"
+    "    return _bindings.answer()\n",
     "api/_utils.py": "",
     "api/logging.py": "",
 }
@@ -71,7 +76,8 @@ from forkhouse.core.workspace import find_workspace
 
 root, cache = map(pathlib.Path, sys.argv[1:])
 pins = read_closure(root / "pylock.build.toml")
-for pin, path in zip(pins, fetch_all(pins, Registry(find_workspace(root).cache, offline=False)), strict=True):
+registry = Registry(find_workspace(root).cache, offline=False)
+for pin, path in zip(pins, fetch_all(pins, registry), strict=True):
     (cache / "files" / pin.sha256).mkdir(parents=True)
     (cache / "files" / pin.sha256 / pin.file).symlink_to(path)
 """
@@ -94,7 +100,9 @@ def read_files(folder: Path) -> dict[str, str]:
 
 
 def small(name: str, sha256: Mapping[str, str]) -> dict[str, str]:
-    """Return the files of a small RIXL or NIXL, whose wrap files ask for archives with these hashes."""
+    """Return the files of a small RIXL or NIXL, whose wrap files ask for archives with these
+    hashes.
+    """
     files = {**read_files(UPSTREAMS / "common"), **read_files(UPSTREAMS / name), **API}
     return {
         path: re.sub(r"@(.*)@", lambda match: sha256[match[1]], text)
@@ -149,7 +157,9 @@ class Checkout:
         return open_plant(Workspace(root=self.root, cache=self.cache), access)
 
     def build(self, *recipes: str) -> dict[str, BuiltWheel]:
-        """Build some recipes, in the order that their needs ask for, and return their wheels by name."""
+        """Build some recipes, in the order that their needs ask for, and return their wheels by
+        name.
+        """
         lock = self.lock()
         profile = Profile(recipes=recipes, install=("nothing",))
         self.write_lock(lock.model_copy(update={"profiles": {"small": profile}}))
@@ -173,7 +183,9 @@ class Checkout:
         (self.root / "upstream.lock").write_text(dump(lock), encoding="utf-8")
 
     def pin(self, upstream: str, files: Mapping[str, str]) -> None:
-        """Commit files to the repository of an upstream in the mirror and pin that commit as its only source."""
+        """Commit files to the repository of an upstream in the mirror and pin that commit as its
+        only source.
+        """
         lock = self.lock()
         source = next(
             source for source in lock.upstreams[upstream].sources if isinstance(source, GitSource)
@@ -237,19 +249,24 @@ def make_machine(folder: Path) -> None:
         write_files(
             folder,
             {
-                f"bin/{name}": f"#!/bin/sh\ntouch {folder}/{name}-was-run\necho 'release 13.0, V13.0.1'\n"
+                f"bin/{name}": f"#!/bin/sh\ntouch {folder}/{name}-was-run\n"
+                f"echo 'release 13.0, V13.0.1'\n"
             },
         )
         (folder / "bin" / name).chmod(0o755)
 
 
 def fetch_tools(cache: Path) -> None:
-    """Put the wheels of pylock.build.toml into a cache, by way of the user's own, from which they come after the first time."""
+    """Put the wheels of pylock.build.toml into a cache, by way of the user's own, from which they
+    come after the first time.
+    """
     subprocess.run([sys.executable, "-c", FETCH, str(ROOT), str(cache)], check=True)
 
 
 def small_lock(mirror: Path) -> tuple[Lock, dict[str, str]]:
-    """Return this repository's lock with the archives of the small upstreams, which are put into the mirror, and their hashes."""
+    """Return this repository's lock with the archives of the small upstreams, which are put into
+    the mirror, and their hashes.
+    """
     lock = load(Lock, ROOT / "upstream.lock")
     sha256: dict[str, str] = {}
     components = {}
@@ -308,8 +325,10 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Checkout:
     write_files(
         checkout.root / "recipes/ucx",
         {
-            "recipe.yaml": "upstream: ucx\ndistribution: libucx-rocm\nlocal: rocm.1\nbuilders: {git: {kind: pep517}}\n",
-            "pyproject.toml": '[build-system]\nrequires = []\nbuild-backend = "backend"\nbackend-path = ["."]\n',
+            "recipe.yaml": "upstream: ucx\ndistribution: libucx-rocm\nlocal: rocm.1\n"
+            "builders: {git: {kind: pep517}}\n",
+            "pyproject.toml": '[build-system]\nrequires = []\nbuild-backend = "backend"\n'
+            'backend-path = ["."]\n',
             "backend.py": UCX_BACKEND,
         },
     )

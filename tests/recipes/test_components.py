@@ -63,7 +63,8 @@ def test_a_folder_that_the_upstream_does_not_ask_for_is_refused(checkout: Checko
     )
     with pytest.raises(
         BuildError,
-        match=r"no wrap file of the upstream asks for that folder \(they ask for abseil-cpp-20270101\.0, asio",
+        match=r"no wrap file of the upstream asks for that folder \(they ask for "
+        r"abseil-cpp-20270101\.0, asio",
     ):
         checkout.build("rixl", "ucx")
 
@@ -106,7 +107,8 @@ def test_a_component_is_not_bumped_by_version(checkout: Checkout) -> None:
         update(checkout.plant(), "asio", "1.31")
     with pytest.raises(
         UsageError,
-        match=r"The lock has no upstream 'boost', nor a component of that name\. It has: ucx, .*, tomlplusplus",
+        match=r"The lock has no upstream 'boost', nor a component of that name\. It has: ucx, .*, "
+        r"tomlplusplus",
     ):
         update(checkout.plant(), "boost", None)
 

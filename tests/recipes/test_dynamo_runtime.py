@@ -59,7 +59,12 @@ use std::ptr::null_mut;
 pub struct Object([usize; 2]);
 
 #[repr(C)]
-struct Method(*const c_char, Option<extern "C" fn(*mut Object, *mut Object) -> *mut Object>, c_int, *const c_char);
+struct Method(
+    *const c_char,
+    Option<extern "C" fn(*mut Object, *mut Object) -> *mut Object>,
+    c_int,
+    *const c_char,
+);
 
 #[repr(C)]
 struct Module([usize; 5], *const c_char, *const c_char, isize, *mut Method, [usize; 4]);
@@ -75,8 +80,12 @@ pub fn number(value: i64) -> *mut Object {
 
 /// A module with one function, `answer`.
 pub fn module(answer: extern "C" fn(*mut Object, *mut Object) -> *mut Object) -> *mut c_void {
-    let methods = vec![Method(c"answer".as_ptr(), Some(answer), 4, null_mut()), Method(null_mut(), None, 0, null_mut())];
-    let module = Module([1, 0, 0, 0, 0], c"_core".as_ptr(), null_mut(), -1, methods.leak().as_mut_ptr(), [0; 4]);
+    let methods = vec![
+        Method(c"answer".as_ptr(), Some(answer), 4, null_mut()),
+        Method(null_mut(), None, 0, null_mut()),
+    ];
+    let methods = methods.leak().as_mut_ptr();
+    let module = Module([1, 0, 0, 0, 0], c"_core".as_ptr(), null_mut(), -1, methods, [0; 4]);
     unsafe { PyModule_Create2(Box::leak(Box::new(module)), 3).cast() }
 }
 """
@@ -98,9 +107,12 @@ fn main() {
     let source = Path::new(&env::var("CARGO_MANIFEST_DIR").unwrap()).join("stub.c");
     let flags = env::var("CFLAGS").unwrap_or_default();
     let mut compiler = Command::new("cc");
-    compiler.args(flags.split_whitespace()).args(["-g", "-fPIC", "-c", "-o"]).arg(format!("{out}/stub.o")).arg(source);
-    assert!(compiler.status().unwrap().success());
-    assert!(Command::new("ar").arg("rcs").arg(format!("{out}/libstub.a")).arg(format!("{out}/stub.o")).status().unwrap().success());
+    let object = format!("{out}/stub.o");
+    compiler.args(flags.split_whitespace()).args(["-g", "-fPIC", "-c", "-o"]);
+    assert!(compiler.arg(&object).arg(source).status().unwrap().success());
+    let mut archiver = Command::new("ar");
+    archiver.arg("rcs").arg(format!("{out}/libstub.a")).arg(&object);
+    assert!(archiver.status().unwrap().success());
     println!("cargo:rustc-link-search=native={out}");
     println!("cargo:rustc-link-lib=static=stub");
 }
@@ -128,7 +140,8 @@ UPSTREAM = {
     "rust-toolchain.toml": '[toolchain]\nchannel = "@RUST@"\n',
     # Flags that code of the upstream cannot do without; ours must not take their place.
     ".cargo/config.toml": '[build]\nrustflags = ["--cfg", "tokio_unstable"]\n',
-    "lib/llm/Cargo.toml": '[package]\nname = "dynamo-llm"\nversion = "1.6.1"\nedition = "2021"\n[dependencies]\nnixl-sys = "=1.3.2"\n',
+    "lib/llm/Cargo.toml": '[package]\nname = "dynamo-llm"\nversion = "1.6.1"\nedition = "2021"\n'
+    '[dependencies]\nnixl-sys = "=1.3.2"\n',
     "lib/llm/src/lib.rs": r"""
 pub fn answer(parts: &[i64], last: usize) -> i64 {
     assert!(nixl_sys::stub() > 0, "no stub in {last}");
@@ -501,7 +514,8 @@ def test_an_upstream_that_asks_for_another_rust_is_an_error(
     change_upstream(other, f"{HERE}/rust-toolchain.toml", '[toolchain]\nchannel = "1.0.1"\n')
     with pytest.raises(
         BuildError,
-        match=r"its lib/bindings/python/rust-toolchain\.toml asks for Rust 1\.0\.1, the recipe for >=",
+        match=r"its lib/bindings/python/rust-toolchain\.toml asks for Rust 1\.0\.1, the recipe for "
+        r">=",
     ):
         build(other)
 

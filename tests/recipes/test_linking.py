@@ -74,7 +74,10 @@ class Bench:
 
     def relocate(self, files: dict[str, bytes], **siblings: Path) -> Path:
         path = self.folder / "demo-1.0-cp311-cp311-linux_x86_64.whl"
-        wheel = b"Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: false\nTag: cp311-cp311-linux_x86_64\n"
+        wheel = (
+            b"Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: false\n"
+            b"Tag: cp311-cp311-linux_x86_64\n"
+        )
         about = {f"{INFO}/METADATA": b"", f"{INFO}/WHEEL": wheel, f"{INFO}/RECORD": b""}
         pack(path, {**files, **about})
         return self.linker.relocate(

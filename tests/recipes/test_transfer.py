@@ -1,4 +1,6 @@
-"""RIXL, and NIXL as nixl_rocm, by our own recipes from small upstreams that have every trap of the large ones."""
+"""RIXL, and NIXL as nixl_rocm, by our own recipes from small upstreams that have every trap of the
+large ones.
+"""
 
 from __future__ import annotations
 

@@ -78,7 +78,8 @@ TRIES = {
     "see the accounts of the machine": "open('/etc/shadow').read()",
     "see /root": "os.listdir('/root/.ssh')",
     "see tools put there by hand": "os.listdir('/usr/local')[0]",
-    "change a setting of the kernel": "open('/proc/sys/kernel/core_pattern', 'w').write('|/bin/true')",
+    "change a setting of the kernel": "open('/proc/sys/kernel/core_pattern', 'w').write('"
+    "|/bin/true')",
     "restart the machine": "open('/proc/sysrq-trigger', 'w').write('b')",
     "change what a device is": "os.chmod('/dev/null', 0)",
     "read the kernel's log": "libc.klogctl(10, None, 0) >= 0 or fail()",
@@ -98,7 +99,8 @@ TRIES = {
     "give a file away": "os.chown({work!r}, 65534, 65534)",
     "send a signal to a process of the machine": "os.kill({pid}, 0)",
     "reach a server of this machine": "socket.create_connection(('127.0.0.1', {port}), timeout=5)",
-    "reach a server by an abstract name": "(s := socket.socket(socket.AF_UNIX)).connect(b'\\0forkhouse-test-{port}')",
+    "reach a server by an abstract name": "(s := socket.socket(socket.AF_UNIX)).connect(b'\\0forkho"
+    "use-test-{port}')",
 }
 
 
@@ -161,7 +163,8 @@ def test_no_process_of_the_machine_and_no_variable_of_one_is_seen(
     code = """
     import glob
     seen = [open(path, "rb").read() for path in glob.glob("/proc/[0-9]*/environ")]
-    print(len(seen), any(b"PRIVATE" in each for each in seen), sorted(set(b"".join(seen).split(b"\\0"))))
+    variables = sorted(set(b"".join(seen).split(b"\\0")))
+    print(len(seen), any(b"PRIVATE" in each for each in seen), variables)
     """
     ended, said = run(confined, code)
     assert ended == 0
@@ -229,9 +232,12 @@ from forkhouse.sandbox.bubblewrap import View, find_sandbox, interpreter_homes
 from forkhouse.sandbox.run import Confined
 from forkhouse.sandbox.seccomp import program
 work = Path(sys.argv[1])
-confined = Confined(sandbox=find_sandbox(), view=View(work=work, readable=(Path(sys.prefix), *interpreter_homes())))
-code = "import time\\nfor step in range(600):\\n    open('alive', 'w').write(str(step))\\n    time.sleep(0.05)"
-confined.run([sys.executable, "-c", code], folder=work, variables={"PATH": "/usr/bin:/bin"}, output=lambda piece: None)
+view = View(work=work, readable=(Path(sys.prefix), *interpreter_homes()))
+code = "import time\\nfor step in range(600):\\n    open('alive', 'w').write(str(step))\\n"
+command = [sys.executable, "-c", code + "    time.sleep(0.05)"]
+variables = {"PATH": "/usr/bin:/bin"}
+confined = Confined(sandbox=find_sandbox(), view=view)
+confined.run(command, folder=work, variables=variables, output=lambda piece: None)
 """
 
 

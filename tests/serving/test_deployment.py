@@ -38,7 +38,9 @@ roles:
     arguments: [--max-model-len, 0x10]
     environment: {EMPTY: ""}
 ports: {supervisor: 8124, workers: 30000}
-planes: {discovery: etcd, etcd: "http://127.0.0.1:2379", request: nats, event: nats, nats: "nats://127.0.0.1:4222"}
+planes:
+  {discovery: etcd, etcd: "http://127.0.0.1:2379",
+   request: nats, event: nats, nats: "nats://127.0.0.1:4222"}
 environment: {BOTH: "a b"}
 """
 PLACE = ProcessPlace.below(Path("/state"), python=Path("/env/bin/python"), model=Path("/models/x"))

@@ -44,7 +44,8 @@ LOOK_AS_NOBODY = """
 import os, sys
 from forkhouse.core.errors import NoDeviceError
 from forkhouse.serving.device import Path, find_gpus, require_gpu
-# While this process may: to others, the folders above and those that Python imports from are perhaps closed.
+# While this process may: to others, the folders above and those that Python imports from are
+# perhaps closed.
 os.chdir(sys.argv[1])
 find_gpus(Path())
 if os.geteuid() == 0:
@@ -175,7 +176,8 @@ def test_an_mi210_beside_other_cards_of_both_vendors_is_found(tmp_path: Path) ->
 def test_other_targets_are_named(tmp_path: Path) -> None:
     with pytest.raises(
         NoDeviceError,
-        match=r"No gfx90a GPU was found: .* lists only gfx942 \(node 1\), gfx1030 \(node 2\)\. Run this on a",
+        match=r"No gfx90a GPU was found: .* lists only gfx942 \(node 1\), gfx1030 \(node 2\)\. Run "
+        r"this on a",
     ):
         require_gpu("gfx90a", record(tmp_path, CPU, MI300X, W6800))
 

@@ -1,4 +1,6 @@
-"""A launcher that shows a simulated MI210 to what it starts, and notes what it was given to start."""
+"""A launcher that shows a simulated MI210 to what it starts, and notes what it was given to
+start.
+"""
 
 from __future__ import annotations
 
@@ -48,7 +50,8 @@ def launcher(tmp_path: Path) -> tuple[str, ...]:
     script.write_text(
         f"""#!/bin/sh
 printf '%s\\0' "$@" >> {tmp_path}/started; echo >> {tmp_path}/started
-exec bwrap --die-with-parent --dev-bind / / --dev /dev --tmpfs /sys/class --ro-bind {tmp_path}/emulated /sys/class/kfd/kfd \\
+exec bwrap --die-with-parent --dev-bind / / --dev /dev --tmpfs /sys/class \\
+    --ro-bind {tmp_path}/emulated /sys/class/kfd/kfd \\
     --dev-bind /dev/null /dev/kfd --dev-bind /dev/null /dev/dri/renderD128 -- "$@"
 """,
         encoding="utf-8",

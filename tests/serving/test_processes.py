@@ -33,7 +33,8 @@ DEAF = (
 FAMILY = """
 import subprocess, sys
 grandchild = "import time; time.sleep(60)"
-child = f"import subprocess, sys; subprocess.Popen([sys.executable, '-c', {grandchild!r}]); print('ready', flush=True); {grandchild}"
+starting = f"import subprocess, sys; subprocess.Popen([sys.executable, '-c', {grandchild!r}])"
+child = f"{starting}; print('ready', flush=True); {grandchild}"
 subprocess.Popen([sys.executable, "-c", child])
 {then}
 """
@@ -121,9 +122,10 @@ def test_children_and_grandchildren_left_behind_are_killed_and_told(start: Start
 def test_children_that_end_a_little_later_are_waited_for(start: Start) -> None:
     server = start(
         """
-        import subprocess, sys, time
-        subprocess.Popen([sys.executable, "-c", "import os, time\\nprint('ready', flush=True)\\nwhile os.getppid() == PARENT: time.sleep(0.01)\\ntime.sleep(0.3)"
-            .replace("PARENT", str(__import__("os").getpid()))])
+        import os, subprocess, sys, time
+        waiting = f"while os.getppid() == {os.getpid()}: time.sleep(0.01)"
+        child = f"import os, time\\nprint('ready', flush=True)\\n{waiting}\\ntime.sleep(0.3)"
+        subprocess.Popen([sys.executable, "-c", child])
         time.sleep(60)
         """
     )
@@ -281,7 +283,8 @@ def test_waiting_in_vain_shows_every_log(start: Start) -> None:
         wait_for_log(server, text)
     with pytest.raises(
         ServingError,
-        match=r"(?s)^Waited 0\.2 s in vain for a miracle\.\none still runs.*about one.*two still runs.*about two",
+        match=r"(?s)^Waited 0\.2 s in vain for a miracle\.\n"
+        r"one still runs.*about one.*two still runs.*about two",
     ):
         wait_until(lambda: False, what="a miracle", servers=[one, two], wait=0.2)
 

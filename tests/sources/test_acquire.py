@@ -242,7 +242,8 @@ def test_a_recipe_that_builds_from_other_forms_decides_too(
     ]
     with pytest.raises(
         UsageError,
-        match=r"(?s)No source of demo can be used with --sources git:.*the recipe builds from wheel.*--sources git",
+        match=r"(?s)No source of demo can be used with --sources git:.*the recipe builds from "
+        r"wheel.*--sources git",
     ):
         candidates(
             "demo",
@@ -308,7 +309,9 @@ def test_a_lost_store_is_filled_again(site: Site, wheel: WheelSource) -> None:
 
 
 def debian(site: Site, *names: str) -> DebianSource:
-    """Put files of a Debian source package into the site's cache, the upstream tarballs among them whole."""
+    """Put files of a Debian source package into the site's cache, the upstream tarballs among them
+    whole.
+    """
     registry = Registry(site.folder / "cache", offline=True)
     pins = []
     for name in names:

@@ -176,7 +176,8 @@ def test_a_version_that_no_suite_serves_is_unreachable(registry: Registry) -> No
     other = SOURCE.model_copy(update={"debian_version": "2.0-1"})
     with pytest.raises(
         UnreachableError,
-        match=r"(?s)apt could not fetch the source of demo 2\.0-1 .*must be served by apt's archives",
+        match=r"(?s)apt could not fetch the source of demo 2\.0-1 .*must be served by apt's "
+        r"archives",
     ):
         fetch_debian_source(other, registry, offline=False)
 

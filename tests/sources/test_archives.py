@@ -210,7 +210,8 @@ def test_a_tarball_in_any_packing_has_a_budget(
     ] == [90_000]
     with pytest.raises(
         UnsafeArchiveError,
-        match=r"demo-1\.0\.tar\.gz: its \d+ bytes would be \d+ unpacked; more than 20 times as many",
+        match=r"demo-1\.0\.tar\.gz: its \d+ bytes would be \d+ unpacked; more than 20 times as "
+        r"many",
     ):
         read_tar(packed(tmp_path, bytes(150_000), how), SMALL)
     with pytest.raises(
@@ -252,7 +253,8 @@ def test_a_sparse_file_counts_as_long_as_it_says_that_it_is(tmp_path: Path) -> N
         archive.addfile(info, io.BytesIO(b"x"))
     with pytest.raises(
         UnsafeArchiveError,
-        match=r"'demo-1\.0/a' would have 1099511627776 bytes unpacked; more than 2147483648 are refused",
+        match=r"'demo-1\.0/a' would have 1099511627776 bytes unpacked; more than 2147483648 are "
+        r"refused",
     ):
         read_tar(path)
 
@@ -328,7 +330,9 @@ def test_a_time_that_no_calendar_has_is_refused(tmp_path: Path, moment: str) -> 
 
 
 def test_a_header_without_end_is_refused(tmp_path: Path) -> None:
-    """What `tarfile` does with one costs the square of its size, and more memory than the archive has."""
+    """What `tarfile` does with one costs the square of its size, and more memory than the archive
+    has.
+    """
     info = tarfile.TarInfo("pax")
     info.type, info.size = tarfile.XHDTYPE, 2**40
     path = tmp_path / "demo-1.0.tar"
@@ -377,7 +381,9 @@ def test_a_damaged_archive_is_read_or_refused(data: st.DataObject) -> None:
                     zipfile.ZipInfo("demo-1.0/a", (2024, 5, 6, 7, 8, 10)), b"text" * 99
                 )
         else:
-            with tarfile.open(path, "w" if kind == "tar" else f"w:{kind}") as tarball:  # type: ignore[call-overload]  # the mode is made
+            # The mode is made.
+            mode = "w" if kind == "tar" else f"w:{kind}"
+            with tarfile.open(path, mode) as tarball:  # type: ignore[call-overload]
                 info = member("demo-1.0/" + "long" * 40)
                 info.pax_headers = {"mtime": "1.5", "comment": "é"}
                 tarball.addfile(info, io.BytesIO(b"text"))

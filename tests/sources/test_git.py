@@ -230,7 +230,8 @@ def test_a_mirror_stands_for_the_host(
 def test_a_mirror_without_the_repository_is_unreachable(tmp_path: Path) -> None:
     with pytest.raises(
         UnreachableError,
-        match=r"holds no repository demo\.git \(nor owner/demo\.git, nor owner\+demo\.git\).*git clone --mirror",
+        match=r"holds no repository demo\.git \(nor owner/demo\.git, nor owner\+demo\.git\).*git "
+        r"clone --mirror",
     ):
         mirror_address("https://host.invalid/owner/demo", tmp_path)
 

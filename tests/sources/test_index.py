@@ -48,7 +48,8 @@ def test_a_file_with_another_hash_is_thrown_away(
     served = publish(wheel)
     with pytest.raises(
         HashMismatchError,
-        match=rf"{FILE}: its sha256 is {served}, the lock says {'0' * 64}\. The file was thrown away",
+        match=rf"{FILE}: its sha256 is {served}, the lock says {'0' * 64}\. The file was thrown "
+        rf"away",
     ):
         registry.fetch("demo", FILE, "0" * 64)
     assert files_in(tmp_path / "cache") == []
@@ -237,7 +238,8 @@ def test_a_password_in_the_index_address_is_not_told(
 
 def test_reads_pips_settings_with_the_environment_first() -> None:
     text = (
-        "global.index-url='http://one.invalid/simple'\nglobal.extra-index-url='\\nhttp://two.invalid/simple\\nhttp://three.invalid/simple'\n"
+        "global.index-url='http://one.invalid/simple'\n"
+        "global.extra-index-url='\\nhttp://two.invalid/simple\\nhttp://three.invalid/simple'\n"
         "install.find-links='/a "
         "/b'\n:env:.index-url='http://env.invalid/simple'\nlist.format='columns'\n"
     )

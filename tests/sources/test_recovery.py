@@ -454,14 +454,16 @@ def test_a_disk_that_fills_up_anywhere_is_a_full_disk(
     [
         (
             (
-                "fatal: write error: No space left on device\nfatal: fetch-pack: invalid index-pack "
+                "fatal: write error: No space left on device\n"
+                "fatal: fetch-pack: invalid index-pack "
                 "output"
             ),
             StorageError,
         ),
         (
             (
-                "error: unable to write file ./objects/ab/cd\nfatal: failed to write object\nfatal: "
+                "error: unable to write file ./objects/ab/cd\nfatal: failed to write object\n"
+                "fatal: "
                 "unpack-objects failed"
             ),
             StorageError,
@@ -509,7 +511,8 @@ def test_a_disk_that_fills_up_anywhere_is_a_full_disk(
         ("remote: fatal: unable to access the index", RefusedRepositoryError),
         (
             (
-                "error: object 1234567890123456789012345678901234567890: zeroPaddedFilemode\nfatal: "
+                "error: object 1234567890123456789012345678901234567890: zeroPaddedFilemode\n"
+                "fatal: "
                 "fsck error in packed object"
             ),
             RefusedRepositoryError,

@@ -425,7 +425,8 @@ def test_an_index_that_denies_is_not_one_that_offers_nothing(
     site.answer = lambda handler: send(handler, code)
     with pytest.raises(
         UnreachableError,
-        match=rf"Not all of them let us look: 127\.0\.0\.1 answered {code}\. Give a user.*pip's settings",
+        match=rf"Not all of them let us look: 127\.0\.0\.1 answered {code}\. Give a user.*pip's "
+        rf"settings",
     ):
         registry.links("demo")
     site.answer = lambda handler: (

@@ -33,7 +33,8 @@ format: 1
 python: '>=3.11'
 rocm: '>=5,<8'
 gpu-targets: [gfx90a]
-upstreams: {x: {version: '1', licence: MIT, why: y, sources: [{kind: git, url: 'https://host.invalid/x'}]}}
+upstreams:
+  x: {version: '1', licence: MIT, why: y, sources: [{kind: git, url: 'https://host.invalid/x'}]}
 profiles: {rocm: {recipes: [x], install: [x]}}
 """
 
@@ -181,7 +182,8 @@ def test_places_are_looked_at_in_order(
     assert looks[-1].reason == "not made yet; 1 Debian packages pinned in the lock make it"
     with pytest.raises(
         ToolchainError,
-        match=r"(?s)No HIP toolchain that compiles for gfx90a:\n.*/opt/rocm: .*Install ROCm, or give --rocm DIR",
+        match=r"(?s)No HIP toolchain that compiles for gfx90a:\n"
+        r".*/opt/rocm: .*Install ROCm, or give --rocm DIR",
     ):
         first(looks, lock.gpu_targets)
 
@@ -335,7 +337,8 @@ def test_without_dpkg_the_user_is_told(
     monkeypatch.setenv("PATH", "")
     with pytest.raises(
         ToolchainError,
-        match=r"unpacked with dpkg-deb, which is not on this machine. Install dpkg, or give --rocm DIR",
+        match=r"unpacked with dpkg-deb, which is not on this machine. Install dpkg, or give --rocm "
+        r"DIR",
     ):
         private_root(toolchain, registry, tmp_path / "toolchains", offline=True)
 

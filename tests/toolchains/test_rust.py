@@ -76,7 +76,8 @@ def test_the_stand_ins_of_rustup_are_never_run(
 def test_a_gap_names_what_was_looked_at_and_the_command(install: Callable[..., Path]) -> None:
     with pytest.raises(
         ToolchainError,
-        match=r"No Rust >=1\.96\.1 on this machine \(looked at the toolchains of rustup, and PATH\)",
+        match=r"No Rust >=1\.96\.1 on this machine \(looked at the toolchains of rustup, and "
+        r"PATH\)",
     ):
         find_rust(">=1.96.1")
     old, broken = install("1.80.1"), install("unknown")

@@ -62,7 +62,8 @@ def test_what_is_missing_is_named_with_the_command_that_installs_it() -> None:
     assert install_line(["no-tool", "none-dev"]) == line.split()
     with pytest.raises(
         ToolchainError,
-        match=rf"(?s)Missing system packages: no-tool, none-dev\..*--system-packages was not given.*{line}",
+        match=rf"(?s)Missing system packages: no-tool, none-dev\..*--system-packages was not "
+        rf"given.*{line}",
     ):
         require_packages([SHELL, NOWHERE, NO_TOOL], install=False)
 

@@ -47,7 +47,8 @@ attend:
 ; Occupancy: 5
 """
 FORM = """
-    %3 = tt.dot %1, %2, %0, inputPrecision = tf32 : tensor<16x64xbf16> * tensor<64x16xbf16> -> tensor<16x16xf32>
+    %3 = tt.dot %1, %2, %0, inputPrecision = tf32 : \
+tensor<16x64xbf16> * tensor<64x16xbf16> -> tensor<16x16xf32>
     %4 = tt.dot %3, %2, %0 : tensor<16x64xf32> * tensor<64x16xf32> -> tensor<16x16xf32>
 """
 

@@ -1,4 +1,5 @@
-"""Write the configurations of the models that vLLM's tests name, as folders of those names, so that nothing is looked up on a network.
+"""Write the configurations of the models that vLLM's tests name, as folders of those names, so that
+nothing is looked up on a network.
 
 Sizes are those that the models are known by; there are no weights, and the tests want none.
 """

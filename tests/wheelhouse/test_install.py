@@ -78,7 +78,8 @@ def test_what_pip_refuses_is_told_in_its_words_and_leaves_nothing(
     draft.publish()
     with pytest.raises(
         InstallError,
-        match=r"(?s)pip could not install from the wheelhouse cpu:\n.*No matching distribution found for helper",
+        match=r"(?s)pip could not install from the wheelhouse cpu:\n"
+        r".*No matching distribution found for helper",
     ):
         install_wheelhouse(draft.folder, tmp_path / "stack")
     assert not (tmp_path / "stack").exists()

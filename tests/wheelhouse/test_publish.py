@@ -290,7 +290,8 @@ def test_verify_tells_what_is_wrong(draft: Draft) -> None:
     (draft.folder / "simple/stranger.whl").touch()
     with pytest.raises(
         ClosureError,
-        match=rf"cpu is not as SHA256SUMS says: {HELPER} is missing; simple/stranger\.whl does not belong there",
+        match=rf"cpu is not as SHA256SUMS says: {HELPER} is missing; simple/stranger\.whl does not "
+        rf"belong there",
     ):
         verify(draft.folder)
     (draft.folder / "simple/stranger.whl").unlink()
@@ -449,7 +450,8 @@ def test_where_nothing_can_be_exchanged_two_renames_do(
     draft.folder.rename(draft.folder.with_name(".cpu.old"))
     with pytest.raises(
         ClosureError,
-        match=r"A run was cut off while it put a new one in its place; the old one is in \.cpu\.old",
+        match=r"A run was cut off while it put a new one in its place; the old one is in "
+        r"\.cpu\.old",
     ):
         verify(draft.folder)
 

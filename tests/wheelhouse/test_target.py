@@ -36,7 +36,9 @@ def library(folder: Path, name: str, source: str) -> Path:
 
 @pytest.fixture
 def partial(draft: Draft, make_wheel: Callable[..., Path], tmp_path: Path) -> Draft:
-    """A wheelhouse without the PyTorch that its wheel requires, whose extension asks for two symbols of it."""
+    """A wheelhouse without the PyTorch that its wheel requires, whose extension asks for two
+    symbols of it.
+    """
     source = (
         f"void {CURRENT_STREAM}(void); void {CHECK}(void); void own(void) {{ {CURRENT_STREAM}(); "
         f"{CHECK}(); }}"
@@ -139,7 +141,8 @@ def test_an_environment_without_what_is_missing_is_told(partial: Draft, tmp_path
     make_environment(tmp_path / "empty")
     with pytest.raises(
         InstallError,
-        match=r"(?s)torch ==2\.13\.\* is not installed; install it from there.*PyTorch cannot be imported there",
+        match=r"(?s)torch ==2\.13\.\* is not installed; install it from there.*PyTorch cannot be "
+        r"imported there",
     ):
         install_onto(partial.folder, tmp_path / "empty")
 
@@ -161,7 +164,8 @@ def test_a_wheelhouse_with_its_own_pytorch_needs_none_there(
 def test_a_new_environment_cannot_be_made_of_it(partial: Draft, tmp_path: Path) -> None:
     with pytest.raises(
         ClosureError,
-        match=r"is without torch ==2\.13\.\*\. Install it onto an environment that has them: --onto",
+        match=r"is without torch ==2\.13\.\*\. Install it onto an environment that has them: "
+        r"--onto",
     ):
         install_wheelhouse(partial.folder, tmp_path / "new")
     with pytest.raises(UsageError, match="is no Python environment"):

@@ -290,7 +290,8 @@ def _strictly(text: str) -> ConfigParser:
     Raises configparser.Error where pip would guess and other installers would stop.
     """
     parser = ConfigParser(delimiters=("=",), interpolation=None)
-    parser.optionxform = str  # type: ignore[assignment,method-assign]  # the documented way to keep names as they are
+    # The documented way to keep names as they are.
+    parser.optionxform = str  # type: ignore[assignment,method-assign]
     parser.read_string(text)
     return parser
 

@@ -63,7 +63,11 @@ class _Commands(Explaining):
         return command
 
 
-def _print_version(context: click.Context, option: click.Parameter, asked: bool) -> None:  # noqa: FBT001  # click calls it so
+def _print_version(
+    context: click.Context,
+    option: click.Parameter,
+    asked: bool,  # noqa: FBT001  # click calls it so
+) -> None:
     """Say the version, and the commit where it is known."""
     if asked and not context.resilient_parsing:
         commit = revision()

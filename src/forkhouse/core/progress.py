@@ -222,7 +222,8 @@ class Live:
         )
 
         class _Bar:
-            def advance(_self, amount: float) -> None:  # noqa: N805  # the bar closes over the display's `self`
+            # The bar closes over the display's `self`.
+            def advance(_self, amount: float) -> None:  # noqa: N805
                 now = time.monotonic()
                 pace.advance(amount, now)
                 self._progress.update(number, advance=amount, said=pace.said(now))

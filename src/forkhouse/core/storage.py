@@ -119,7 +119,8 @@ def open_file(path: Path) -> Iterator[BufferedReader]:
 
     Raises OSError, also for what is not a regular file: reading a FIFO would never end.
     """
-    with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as stream:  # noqa: PTH123  # of a descriptor
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    with open(descriptor, "rb") as stream:  # noqa: PTH123  # pathlib opens no descriptors
         if not stat.S_ISREG(os.fstat(stream.fileno()).st_mode):
             raise OSError(errno.EINVAL, "it is no file", os.fspath(path))
         yield stream

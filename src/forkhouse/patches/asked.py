@@ -281,7 +281,9 @@ def _of_named(path: str, file: str, place: str, read: Read) -> Iterator[_Found]:
 def _of_setup(path: str, text: str, read: Read) -> Iterator[_Found]:
     parser = configparser.RawConfigParser()
     # As setuptools reads them: a key may have dashes.
-    parser.optionxform = lambda optionstr: optionstr.lower().replace("-", "_")  # type: ignore[method-assign]
+    parser.optionxform = (  # type: ignore[method-assign]
+        lambda optionstr: optionstr.lower().replace("-", "_")
+    )
     try:
         parser.read_string(text, source="the file")
     except configparser.Error as error:

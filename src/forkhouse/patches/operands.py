@@ -13,7 +13,8 @@ if TYPE_CHECKING:
 
 
 _OPERATOR = re.compile(
-    r"binary|unary|comparison|boolean|not_operator|conditional|ternary|cast|attribute$|field_expression|subscript|await|power"
+    r"binary|unary|comparison|boolean|not_operator|conditional|ternary|cast|attribute$"
+    r"|field_expression|subscript|await|power"
     r"|delete_expression|sizeof_expression|fold_expression|try_expression|index_expression"
 )
 """Kinds of nodes that are operators on the nodes in them."""
@@ -21,8 +22,10 @@ _OPERATOR = re.compile(
 _SHELL = frozenset({"redirected_statement", "pipeline", "list", "negated_command"})
 
 _COMPOUND = re.compile(
-    r"binary|unary|comparison|boolean|not_operator|conditional|ternary|cast|lambda|assignment|await|closure|if_expression|match_expression"
-    r"|loop_expression|while_expression|for_expression|^block$|unsafe|range|power|update|named_expression|reference|pointer_expression|^list$|pipeline|redirected|negated"
+    r"binary|unary|comparison|boolean|not_operator|conditional|ternary|cast|lambda|assignment|await"
+    r"|closure|if_expression|match_expression"
+    r"|loop_expression|while_expression|for_expression|^block$|unsafe|range|power|update"
+    r"|named_expression|reference|pointer_expression|^list$|pipeline|redirected|negated"
 )
 """Kinds of nodes that need brackets when they stand beside an operator."""
 

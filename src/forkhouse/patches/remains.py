@@ -60,7 +60,8 @@ class TakenLines:
 
 
 _DEFINES = re.compile(
-    r"(?:(?:async|pub|static|inline)\s+)*(?:def|class|fn|function|macro)\b\s*\(?\s*(?!_)\w{5,}(?!.*\bself\b)"
+    r"(?:(?:async|pub|static|inline)\s+)*(?:def|class|fn|function"
+    r"|macro)\b\s*\(?\s*(?!_)\w{5,}(?!.*\bself\b)"
 )
 """The first line of a definition with a name of its own, which no method has."""
 

@@ -227,7 +227,8 @@ def read_tar(path: Path, limits: ArchiveLimits = LIMITS) -> tuple[list[TreeFile]
     budget = _Budget(path, limits)
     with _explained(path), path.open("rb") as packed:
         stream = _Metered(_unpacking(packed), budget)
-        with tarfile.open(fileobj=stream, mode="r:") as archive:  # type: ignore[call-overload]  # it takes whatever reads and seeks
+        # It takes whatever reads and seeks.
+        with tarfile.open(fileobj=stream, mode="r:") as archive:  # type: ignore[call-overload]
             for member in archive:
                 if member.isdir():
                     budget.member(member.name, 0)

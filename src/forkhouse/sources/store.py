@@ -9,6 +9,7 @@ import contextlib
 import errno
 import fnmatch
 import os
+import posixpath
 import stat
 from dataclasses import dataclass
 from pathlib import Path
@@ -533,8 +534,10 @@ class ObjectStore:
                 if file.mode == FileMode.LINK:
                     aim = os.fsdecode(file.content)
                     if not aim:
-                        raise ValueError("a link that leads nowhere")  # noqa: EM101, TRY003  # joins what the system refuses, above
-                    inside = os.path.normpath(os.path.join(os.path.dirname(file.path), aim))  # noqa: PTH118, PTH120
+                        message = "a link that leads nowhere"  # as the system refuses others
+                        raise ValueError(message)
+                    above = posixpath.dirname(file.path)
+                    inside = posixpath.normpath(posixpath.join(above, aim))
                     if inside == ".." or inside.startswith(("/", "../")):
                         raise _leaves(file.path, aim)
                     target.symlink_to(aim)

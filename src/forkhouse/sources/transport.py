@@ -129,7 +129,8 @@ class Client(PyPIClient):
             # with each byte.
             pool = getattr(transport, "_pool", None)
             if pool is not None:
-                pool._network_backend = _Paced(pool._network_backend, max(settings.timeout, 1.0))  # noqa: SLF001
+                pause = max(settings.timeout, 1.0)
+                pool._network_backend = _Paced(pool._network_backend, pause)  # noqa: SLF001
 
     def send(
         self, request: httpx2.Request, *, stream: bool = False, **options: Any

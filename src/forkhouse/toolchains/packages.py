@@ -31,7 +31,8 @@ def found_at(package: SystemPackage) -> str | None:
     """Return where the proof of a package is, None when it is nowhere."""
     if package.command is not None:
         return shutil.which(package.command, path=SEARCH_PATH)
-    return next(iter(sorted(glob.glob(package.file or ""))), None)  # noqa: PTH207  # an absolute pattern
+    # An absolute pattern.
+    return next(iter(sorted(glob.glob(package.file or ""))), None)  # noqa: PTH207
 
 
 def missing_packages(packages: Iterable[SystemPackage]) -> list[str]:

@@ -1,15 +1,20 @@
-"""A plug-in for vLLM that makes an engine on the CPU resemble one on another vendor's GPU, as far as the hand-off sees it.
+"""A plug-in for vLLM that makes an engine on the CPU resemble one on another vendor's GPU, as far
+as the hand-off sees it.
 
-It is loaded through vLLM's own entry point, from a folder on PYTHONPATH. What it does is chosen by variables:
+It is loaded through vLLM's own entry point, from a folder on PYTHONPATH. What it does is chosen by
+variables:
 
-FORKHOUSE_TEST_VERSION        the version that vLLM gives itself, such as 0.31.0+rocm72
-FORKHOUSE_TEST_BACKEND        name of an attention backend, such as TRITON_ATTN: attention is computed by PyTorch on a KV cache
-                              that lies as GPUs have it. VLLM_KV_CACHE_LAYOUT chooses between LBHNC and LBNHC.
-FORKHOUSE_TEST_TRITON         1: attention is vLLM's own Triton backend, whose kernels Triton's interpreter runs
-FORKHOUSE_TEST_WITHOUT_KERNEL name of a kernel whose launches are then left out
-FORKHOUSE_TEST_STAGING        1: KV blocks are copied to host buffers and sent from there, as where the transfer library cannot
-                              reach the GPU's memory
-FORKHOUSE_TEST_SPOIL_BLOCK    number of the KV block, of each request that has so many, that is set to zero when it has arrived
+FORKHOUSE_TEST_VERSION         the version that vLLM gives itself, such as 0.31.0+rocm72
+FORKHOUSE_TEST_BACKEND         name of an attention backend, such as TRITON_ATTN: attention is
+                               computed by PyTorch on a KV cache that lies as GPUs have it.
+                               VLLM_KV_CACHE_LAYOUT chooses between LBHNC and LBNHC.
+FORKHOUSE_TEST_TRITON          1: attention is vLLM's own Triton backend, whose kernels Triton's
+                               interpreter runs
+FORKHOUSE_TEST_WITHOUT_KERNEL  name of a kernel whose launches are then left out
+FORKHOUSE_TEST_STAGING         1: KV blocks are copied to host buffers and sent from there, as where
+                               the transfer library cannot reach the GPU's memory
+FORKHOUSE_TEST_SPOIL_BLOCK     number of the KV block, of each request that has so many, that is set
+                               to zero when it has arrived
 """
 
 from __future__ import annotations

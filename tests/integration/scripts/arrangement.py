@@ -25,14 +25,18 @@ RECEIVED = (3, 1)
 
 
 def cache(order: str, blocks: int, tokens: int) -> Any:
-    """Return an empty cache, seen as (blocks, heads, tokens, content), in which heads or tokens lie outside."""
+    """Return an empty cache, seen as (blocks, heads, tokens, content), in which heads or tokens lie
+    outside.
+    """
     if order == "heads":
         return torch.zeros(blocks, HEADS, tokens, CONTENT)
     return torch.zeros(blocks, tokens, HEADS, CONTENT).transpose(1, 2)
 
 
 def try_one(order: str, pieces: int, *, other: bool) -> dict[str, object]:
-    """Fill a sender's cache, move its bytes as a transfer does, and compare all values after arranging."""
+    """Fill a sender's cache, move its bytes as a transfer does, and compare all values after
+    arranging.
+    """
     sent = cache(
         {"heads": "tokens", "tokens": "heads"}[order] if other else order,
         len(RECEIVED) * pieces,

@@ -64,7 +64,10 @@ class Viewer:
         self._count += 1
         name = f"{self._count}.pixels"
         (self.seen / name).write_bytes(content)
-        word = f"{'x'.join(str(length) for length in pixels.shape)}:{hashlib.sha256(content).hexdigest()}"
+        word = (
+            f"{'x'.join(str(length) for length in pixels.shape)}:"
+            f"{hashlib.sha256(content).hexdigest()}"
+        )
         told = {
             "word": word,
             "file": name,

@@ -2,9 +2,10 @@
 
 Runs alone, with the stack's Python.
 
-    python kernels.py --device cuda        every library of a ROCm build, on the first GPU (which PyTorch calls cuda)
-    python kernels.py --device cpu         what a build for the CPU has of the same operations
-    python kernels.py --examples           the references themselves, on examples that were worked out by hand
+    python kernels.py --device cuda   every library of a ROCm build, on the first GPU (which PyTorch
+                                      calls cuda)
+    python kernels.py --device cpu    what a build for the CPU has of the same operations
+    python kernels.py --examples      the references themselves, on examples worked out by hand
 
 The output is a JSON object a line: each library that was loaded, then each kernel. Ends with exit
 code 1 when a library does not load, an operation is missing, or a result differs by more than
@@ -127,7 +128,9 @@ def silu_and_mul_run(given: Tensors) -> list[Any]:
 
 
 def topk_softmax_inputs(dtype: Any) -> Tensors:
-    """Return what a router says of 64 experts for each token, in steps so large that no rounding changes an order."""
+    """Return what a router says of 64 experts for each token, in steps so large that no rounding
+    changes an order.
+    """
     scores = torch.stack([torch.randperm(64) for _ in range(37)])
     return {"scores": (scores / 8).to(dtype), "count": torch.tensor(6)}
 

@@ -1,4 +1,5 @@
-"""Let vLLM's front half take a request for three answers and cancel it, and print what the children were given and what is left of them.
+"""Let vLLM's front half take a request for three answers and cancel it, and print what the children
+were given and what is left of them.
 
 Run by the stack's Python; no engine is started.
 """

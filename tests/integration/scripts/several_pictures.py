@@ -1,6 +1,8 @@
-"""Prepare a request with a picture as a decode worker does, once for one answer and once for several, and print what came of each.
+"""Prepare a request with a picture as a decode worker does, once for one answer and once for
+several, and print what came of each.
 
-Run by the stack's Python. The model's family is all that the preparation asks of the model here, so none is loaded.
+Run by the stack's Python. The model's family is all that the preparation asks of the model here, so
+none is loaded.
 """
 
 from __future__ import annotations
@@ -18,7 +20,9 @@ HANDOFF = {"image_grid_thw": [[1, 2, 2]], "embeddings_shape": [1, 8]}
 
 
 async def prepared(answers: int) -> str:
-    """Return what kinds of data a decode worker gets for that many answers, or why it refuses them."""
+    """Return what kinds of data a decode worker gets for that many answers, or why it refuses
+    them.
+    """
     processor = VllmMultimodalRequestProcessor.__new__(VllmMultimodalRequestProcessor)
     processor._model_family = ModelFamily.QWEN_VL
     request = {

@@ -54,7 +54,9 @@ AMD_DRIVER = Path("/sys/module/amdgpu/version")
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Place:
-    """A kind of memory in NIXL's words, and the number of the GPU that has it (0 for the host's)."""
+    """A kind of memory in NIXL's words, and the number of the GPU that has it (0 for the
+    host's).
+    """
 
     kind: str
     device: int
@@ -102,7 +104,9 @@ class Transfer:
 
 
 def pattern(size: int, seed: int) -> Any:
-    """Return `size` bytes as words of which no two are equal, so that a piece in the wrong place is seen."""
+    """Return `size` bytes as words of which no two are equal, so that a piece in the wrong place is
+    seen.
+    """
     odd = np.uint64(0x9E3779B97F4A7C15)
     return np.arange(size // WORD, dtype=np.uint64) * odd + np.uint64(seed)
 

@@ -12,4 +12,5 @@ from libucx_rocm import tool
 def main() -> None:
     """Replace this process by the UCX program named as the script is."""
     name = Path(sys.argv[0]).name
-    os.execv(tool(name), [name, *sys.argv[1:]])  # noqa: S606  # no shell, and a program of this package
+    # No shell, and a program of this package.
+    os.execv(tool(name), [name, *sys.argv[1:]])  # noqa: S606

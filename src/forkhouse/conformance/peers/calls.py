@@ -29,14 +29,18 @@ _SUBMODULE = "160000"
 _SUBMODULE_MARK = b"the commit of a submodule, which is no file"
 
 _APPLY_SAME = re.compile(
-    r"-v|--verbose|-q|--quiet|--apply|--index|--cached|--check|--binary|--allow-binary-replacement|-p\d+|--whitespace=(nowarn|warn)|--no-index"
+    r"-v|--verbose|-q|--quiet|--apply|--index|--cached|--check|--binary|--allow-binary-replacement"
+    r"|-p\d+|--whitespace=(nowarn|warn)|--no-index"
 )
 _AM_SAME = re.compile(
-    r"-q|--quiet|-s|--signoff|-k|--keep|-b|--keep-non-patch|-u|--utf8|--committer-date-is-author-date|--ignore-date|-m|--message-id|-n|"
-    r"--no-verify|--no-gpg-sign|--no-3way|--no-keep-cr|-p\d+|--no-message-id|--whitespace=(nowarn|warn)|--patch-format=mbox"
+    r"-q|--quiet|-s|--signoff|-k|--keep|-b|--keep-non-patch|-u|--utf8"
+    r"|--committer-date-is-author-date|--ignore-date|-m|--message-id|-n|"
+    r"--no-verify|--no-gpg-sign|--no-3way|--no-keep-cr|-p\d+|--no-message-id|--whitespace=(nowarn"
+    r"|warn)|--patch-format=mbox"
 )
 _PATCH_SAME = re.compile(
-    r"-p\d+|-s|--silent|--quiet|--verbose|-f|--force|-N|--forward|-t|--batch|--no-backup-if-mismatch|-b|--backup|-E|--remove-empty-files|"
+    r"-p\d+|-s|--silent|--quiet|--verbose|-f|--force|-N|--forward|-t|--batch"
+    r"|--no-backup-if-mismatch|-b|--backup|-E|--remove-empty-files|"
     r"-u|--unified|--posix|--binary|-F0|--fuzz=0|--quoting-style=\w+"
 )
 _SESSION = re.compile(
@@ -236,7 +240,8 @@ def _unlike(index: Rows, files: Rows) -> bool:
 
 
 _VALUED = re.compile(
-    r"-[pdiDBFgorVYzC]|--(strip|directory|input|exclude|include|fuzz|output|reject-file|prefix|suffix)"
+    r"-[pdiDBFgorVYzC]|--(strip|directory|input|exclude|include|fuzz|output|reject-file|prefix"
+    r"|suffix)"
 )
 """Options whose value may be a word of its own."""
 _LETTERS = re.compile(r"-[sfNtbEulcenvR]{2,}(p\d+)?")

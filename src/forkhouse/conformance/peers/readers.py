@@ -212,7 +212,8 @@ def read(reader: Callable[[str], tuple[Seen, ...]], text: str) -> tuple[Seen, ..
     except BeyondError:
         raise
     except Exception as error:
-        raise UnreadableError(f"{type(error).__name__}: {error}") from error  # noqa: EM102, TRY003  # a reader's own words
+        # A reader's own words.
+        raise UnreadableError(f"{type(error).__name__}: {error}") from error  # noqa: EM102, TRY003
     if deepest > DEEPEST:
         message = f"more than {DEEPEST} values one in the other"
         raise BeyondError(message)

@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from ast_grep_py import SgNode
 
 _BRANCH = re.compile(
-    r"^(?:preproc_(?:if|ifdef|elif|elifdef|else)|(?:if|elif|else|while|until|for|do|loop|try|except|catch|finally|with|switch|case|match|"
+    r"^(?:preproc_(?:if|ifdef|elif|elifdef|else)|(?:if|elif|else|while|until|for|do|loop|try|except"
+    r"|catch|finally|with|switch|case|match|"
     r"let_chain)(?:_\w+)?|match_arm|seh_\w+|lambda(?:_expression)?|closure_expression)$"
 )
 """Nodes whose parts run under a condition, several times, or later."""

@@ -107,7 +107,8 @@ def changes(text: str, operation: CodeOperation, language: str) -> list[list[Spl
 _LEADS = ("@", "#[", "///", "/**", "template", "[[", "__attribute__")
 """How a line begins that belongs to the definition below it."""
 _ATTRIBUTES = re.compile(
-    r"(?:(?:\[\[(?:[^\]]|\](?!\]))*\]\]|__attribute__\s*\(\((?:[^()]|\((?:[^()]|\([^()]*\))*\))*\)\))\s*)+"
+    r"(?:(?:\[\[(?:[^\]]|\](?!\]))*\]\]|__attribute__\s*\(\((?:[^()]|\((?:[^()]"
+    r"|\([^()]*\))*\))*\)\))\s*)+"
 )
 """The attributes that a function of C or C++ begins with."""
 

@@ -111,7 +111,8 @@ def _item_replaced(data: Data, place: DataPlace, said: str) -> DataChange:
 
 
 _UNSURE = re.compile(
-    r"(?i:yes|no|on|off)|[-+]?0[0-7_]+|[-+]?0o[0-7]+|0b[01_]+|[-+]?\d[\d_]*(?::[0-5]?\d)+(?:\.\d*)?|[-+]?\d+_[\d_]*|\d+[eE]\d+"
+    r"(?i:yes|no|on|off)|[-+]?0[0-7_]+|[-+]?0o[0-7]+|0b[01_]+|[-+]?\d[\d_]*(?::[0-5]?\d)+(?:\.\d*)?"
+    r"|[-+]?\d+_[\d_]*|\d+[eE]\d+"
 )
 """Plain scalars of YAML on whose type YAML 1.1 and YAML 1.2 do not agree."""
 

@@ -18,8 +18,10 @@ _JSON_NUMBER = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][-+]?[0-9]+)?
 _TOML_FLOAT = re.compile(r"[-+]?(?:0|[1-9][0-9]*)\.[0-9]+(?:[eE][-+]?[0-9]+)?")
 _BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
 _CORE = re.compile(
-    r"(?:~|null|Null|NULL|true|True|TRUE|false|False|FALSE|[yYnN]|[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+"
-    r"|[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?|[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN))?"
+    r"(?:~|null|Null|NULL|true|True|TRUE|false|False|FALSE|[yYnN]|[-+]?[0-9]+|0o[0-7]+"
+    r"|0x[0-9a-fA-F]+"
+    r"|[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?|[-+]?\.(?:inf|Inf|INF)|\.(?:nan"
+    r"|NaN|NAN))?"
 )
 """Text that YAML 1.2 reads as another type, and two letters that YAML 1.1 reads as booleans."""
 _TOML_INTEGERS = range(-(2**63), 2**63)

@@ -30,7 +30,8 @@ _SKIPPED = re.compile(
 _EMPTY_DEFINE = re.compile(r"^([ \t]*#[ \t]*define[ \t]+\w+)([ \t]+)(\r?\n)", re.MULTILINE)
 _LAUNCH = re.compile(r"<<<")
 _KEYWORDS = re.compile(
-    r"\b(?:__global__|__device__|__host__|__forceinline__|__noinline__|__shared__|__constant__|__managed__|__grid_constant__)\b"
+    r"\b(?:__global__|__device__|__host__|__forceinline__|__noinline__|__shared__|__constant__"
+    r"|__managed__|__grid_constant__)\b"
     r"|\b__launch_bounds__[ \t]*\((?:[^()]|\([^()]*\))*\)"
 )
 _ALWAYS = re.compile(
