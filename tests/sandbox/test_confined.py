@@ -365,15 +365,11 @@ NOBODYS_MEMORY = (
     ],
 )
 def test_a_build_that_takes_too_much_is_ended(
-    confined: Confined,
-    tmp_path_factory: pytest.TempPathFactory,
-    limits: BuildLimits,
-    code: str,
-    reason: str,
+    confined: Confined, limits: BuildLimits, code: str, reason: str
 ) -> None:
     own = f"{code}\n# of {confined.view.work}"  # other tests run the same at the same time
-    # What the machine's shared memory is depends on all of these, and they run in processes beside.
-    alone = FileLock(tmp_path_factory.getbasetemp().parent / "shared-memory.lock")
+    # The machine's shared memory is measured, and others that take some may run beside.
+    alone = FileLock(Path(tempfile.gettempdir(), f"forkhouse-tests-memory-{os.geteuid()}.lock"))
     with alone, pytest.raises(BuildError, match=reason):
         run(replace(confined, limits=limits), own)
     running = list(psutil.process_iter(["cmdline"]))

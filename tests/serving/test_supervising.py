@@ -165,7 +165,7 @@ def small(short_path: Path) -> Callable[..., Small]:
         program.write_text(STAND_IN.lstrip().format(python=sys.executable), encoding="utf-8")
         program.chmod(0o755)
         client, own = free_ports(2)
-        workers = run_of_ports(20)
+        workers = run_of_ports(20, {client, own})
         text = textwrap.dedent(
             f"""
             name: tiny
@@ -185,10 +185,12 @@ def small(short_path: Path) -> Callable[..., Small]:
     return make
 
 
-def run_of_ports(count: int) -> int:
-    """Return the first of ports in a row of which the two that are used are free."""
+def run_of_ports(count: int, taken: set[int]) -> int:
+    """Return the first of ports in a row, none of them taken, of which the two used are free."""
     while True:
         (first,) = free_ports(1)
+        if taken & set(range(first, first + count)):
+            continue
         with contextlib.suppress(OSError):
             import socket
 
