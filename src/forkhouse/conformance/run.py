@@ -18,7 +18,7 @@ from packaging.version import Version
 from forkhouse.conformance import ConformanceError
 from forkhouse.conformance.results import FAMILY, read_junit
 from forkhouse.core.errors import UsageError
-from forkhouse.core.processes import kill
+from forkhouse.core.processes import end
 from forkhouse.core.wording import end_of, quoted
 from forkhouse.documents.lockfile import SdistSource
 from forkhouse.sources.archives import read_tar
@@ -245,17 +245,15 @@ def ending_all() -> Iterator[None]:
     try:
         yield
     finally:
-        # A killed process leaves its own children to us: until there are none.
-        while left := [
-            process for process in this.children(recursive=True) if process not in others
-        ]:
-            kill(left)
-            _, alive = psutil.wait_procs(left, timeout=KILL_SECONDS)
-            if alive:
-                message = (
-                    "Still there after SIGKILL: "
-                    f"{', '.join(str(process.pid) for process in alive)}. The kernel does not let "
-                    "go of them."
-                )
-                raise ConformanceError(message)
+        # A killed process leaves its own children to us.
+        def find() -> list[psutil.Process]:
+            return [each for each in this.children(recursive=True) if each not in others]
+
+        if alive := end(find, KILL_SECONDS):
+            message = (
+                f"Still there after SIGKILL: {', '.join(str(process.pid) for process in alive)}. "
+                "The kernel does not let go of them."
+            )
+            raise ConformanceError(message)
+        psutil.wait_procs(find(), timeout=KILL_SECONDS)  # asks for their exit codes
         libc.prctl(_PR_SET_CHILD_SUBREAPER, before.value)

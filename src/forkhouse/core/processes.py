@@ -1,4 +1,4 @@
-"""Which processes of a group run, and an end to them."""
+"""Which processes run, and an end to them."""
 
 from __future__ import annotations
 
@@ -40,13 +40,6 @@ def _is_in(process: psutil.Process, group: int) -> bool:
     return False
 
 
-def kill(processes: Iterable[psutil.Process]) -> None:
-    """Send SIGKILL to processes. Those that have ended meanwhile are passed over."""
-    for process in processes:
-        with contextlib.suppress(psutil.NoSuchProcess):
-            process.kill()
-
-
 def end(find: Callable[[], Iterable[psutil.Process]], seconds: float) -> list[psutil.Process]:
     """Kill what `find` finds and what that starts meanwhile; return what still runs afterwards.
 
@@ -57,7 +50,9 @@ def end(find: Callable[[], Iterable[psutil.Process]], seconds: float) -> list[ps
     ours = _stop(find)
     while left := [each for each in ours if runs(each)]:
         # The youngest first: none is older than who started it.
-        kill(sorted(left, key=lambda each: each.create_time(), reverse=True))
+        for each in sorted(left, key=lambda each: each.create_time(), reverse=True):
+            with contextlib.suppress(psutil.NoSuchProcess):
+                each.kill()
         if time.monotonic() >= deadline:
             break
         time.sleep(POLL_SECONDS)

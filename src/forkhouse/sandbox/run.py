@@ -7,6 +7,7 @@ ends.
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import os
 import selectors
@@ -18,7 +19,7 @@ from typing import TYPE_CHECKING
 import psutil
 
 from forkhouse.core.errors import BuildError
-from forkhouse.core.processes import kill, members
+from forkhouse.core.processes import end, members
 from forkhouse.sandbox.bubblewrap import PASSWD, shown
 from forkhouse.sandbox.limits import BuildLimits, shared_memory
 from forkhouse.sandbox.lives import Life, end_earlier, note
@@ -197,6 +198,5 @@ def _end_group(group: int) -> None:
 
     What has left the group, as a daemon does, is not found.
     """
-    while left := members(group):
-        kill(left)
-        time.sleep(0.01)
+    while end(functools.partial(members, group), _LOOK_SECONDS):
+        pass

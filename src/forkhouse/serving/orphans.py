@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Self
 import psutil
 
 from forkhouse.core.errors import ServingError
-from forkhouse.core.processes import kill, runs
+from forkhouse.core.processes import end, runs
 from forkhouse.core.progress import report
 
 if TYPE_CHECKING:
@@ -43,18 +43,19 @@ class Orphans:
 
     def __exit__(self, *_: object) -> None:
         """End those that are left, and say so. Raises ServingError where one does not end."""
-        deadline = time.monotonic() + END_SECONDS
         told: set[psutil.Process] = set()
-        while left := [each for each in _children() if runs(each)]:
-            for each in set(left) - told:
+
+        def find() -> set[psutil.Process]:
+            left = {each for each in _children() if runs(each)}
+            for each in left - told:
                 name = f"process {each.pid} ({_name(each)}), which had left its parent"
                 report().line("serve", f"ending {name}")
-            told |= set(left)
-            kill(left)
-            if time.monotonic() > deadline:
-                message = f"Process {left[0].pid} still runs after SIGKILL. Restart the machine."
-                raise ServingError(message)
-            time.sleep(0.05)
+            told.update(left)
+            return left
+
+        if left := end(find, END_SECONDS):
+            message = f"Process {left[0].pid} still runs after SIGKILL. Restart the machine."
+            raise ServingError(message)
 
     def reap(self, own: Collection[int]) -> None:
         """Ask for the exit codes of orphans that ended, as nobody else does.

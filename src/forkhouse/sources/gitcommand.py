@@ -6,6 +6,7 @@ No prompts, no hooks, no transport but https and file, and none of the user's ow
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import shutil
 from typing import TYPE_CHECKING, Any
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import psutil
 
 from forkhouse.core.errors import ToolchainError
+from forkhouse.core.processes import end
 from forkhouse.core.storage import storage_errors
 
 if TYPE_CHECKING:
@@ -58,6 +60,8 @@ Never one that lies above it, which may be the user's own.
 
 
 _WRONG_USE = 129
+_END_SECONDS = 5.0
+"""A git that waits for a disk is not waited for longer."""
 
 
 class GitError(Exception):
@@ -84,13 +88,11 @@ def require_git() -> None:
         raise ToolchainError(message)
 
 
-def _end(pid: int) -> None:
-    """Kill a git that was begun here, and what it began itself."""
+def _family(git: psutil.Process) -> list[psutil.Process]:
+    """Return a git that was begun here, and what it began itself."""
     with contextlib.suppress(psutil.NoSuchProcess):
-        git = psutil.Process(pid)
-        for process in (git, *git.children(recursive=True)):
-            with contextlib.suppress(psutil.NoSuchProcess):
-                process.kill()
+        return [git, *git.children(recursive=True)]
+    return []
 
 
 @contextlib.contextmanager
@@ -102,7 +104,8 @@ def _ending(pid: int) -> Iterator[None]:
     try:
         yield
     except BaseException:
-        _end(pid)
+        with contextlib.suppress(psutil.NoSuchProcess):
+            end(functools.partial(_family, psutil.Process(pid)), _END_SECONDS)
         raise
 
 
