@@ -126,8 +126,8 @@ def declaration(chance: random.Random) -> str:
         f"{options}",
         f"./wheels/{name.replace('-', '_').replace('.', '_')}-1.0-py3-none-any.whl{extras}",
         f"git+https://host.example/repository.git@v1#egg={name}",
-        f"{chance.choice(('-e ', '-e', '--editable=', '--editable '))}git+https://host.example/repo"
-        f"sitory.git#egg={name}",
+        f"{chance.choice(('-e ', '-e', '--editable=', '--editable '))}"
+        f"git+https://host.example/repository.git#egg={name}",
         f"-e '{name} @ git+https://host.example/repository.git'",
         chance.choice(
             (

@@ -11,8 +11,9 @@ import pytest
 PATCHES = Path(__file__).parents[2] / "patches"
 ADDED = {
     "vllm/0003-add-nixl-package-chooser.patch": "vllm/distributed/nixl_package.py",
-    "dynamo-runtime/0001-add-nixl-package-chooser.patch": "lib/bindings/python/src/dynamo/nixl_pack"
-    "age.py",
+    "dynamo-runtime/0001-add-nixl-package-chooser.patch": (
+        "lib/bindings/python/src/dynamo/nixl_package.py"
+    ),
 }
 
 

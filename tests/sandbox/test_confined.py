@@ -78,8 +78,8 @@ TRIES = {
     "see the accounts of the machine": "open('/etc/shadow').read()",
     "see /root": "os.listdir('/root/.ssh')",
     "see tools put there by hand": "os.listdir('/usr/local')[0]",
-    "change a setting of the kernel": "open('/proc/sys/kernel/core_pattern', 'w').write('"
-    "|/bin/true')",
+    "change a setting of the kernel": "open('/proc/sys/kernel/core_pattern', 'w')"
+    ".write('|/bin/true')",
     "restart the machine": "open('/proc/sysrq-trigger', 'w').write('b')",
     "change what a device is": "os.chmod('/dev/null', 0)",
     "read the kernel's log": "libc.klogctl(10, None, 0) >= 0 or fail()",
@@ -99,8 +99,8 @@ TRIES = {
     "give a file away": "os.chown({work!r}, 65534, 65534)",
     "send a signal to a process of the machine": "os.kill({pid}, 0)",
     "reach a server of this machine": "socket.create_connection(('127.0.0.1', {port}), timeout=5)",
-    "reach a server by an abstract name": "(s := socket.socket(socket.AF_UNIX)).connect(b'\\0forkho"
-    "use-test-{port}')",
+    "reach a server by an abstract name": "(s := socket.socket(socket.AF_UNIX))"
+    ".connect(b'\\0forkhouse-test-{port}')",
 }
 
 
